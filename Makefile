@@ -1,0 +1,50 @@
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+NOTEBOOKS = $(sort $(shell find nbs -name '*.ipynb' -not -path '*/.*' -not -path '*/_*'))
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: help install demo test sync notebooks readme docs clean
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: settings.ini setup.py pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "installing into $(VENV): about 6 GB where torch brings its GPU libraries; minutes, once"
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+install: $(VENV)/.installed  ## make .venv and install the project into it
+
+demo: install  ## train a small network and fill holes: demo/result.png
+	gla_demo
+
+test: install  ## everything that must hold: notebooks and library in sync, notebooks run, pytest
+	pytest -q tests/test_sync.py
+	@echo "$(NOTEBOOKS)" | tr ' ' '\n' | OMP_NUM_THREADS=1 xargs -P 2 -I{} sh -c 'nbdev_test --path {} && echo "ok {}"'
+	pytest -q tests --ignore tests/test_sync.py
+
+sync: install  ## after changing a notebook: export, clean, README
+	nbdev_export
+	nbdev_clean
+	$(MAKE) readme
+
+notebooks: install  ## run all notebooks anew and store their outputs
+	nbdev_export
+	for nb in $(NOTEBOOKS); do jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.kernel_name=python3 $$nb || exit 1; done
+	$(MAKE) sync
+
+readme:  ## README.md from nbs/index.ipynb
+	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp)' nbs/index.ipynb | sed 's#](images/#](nbs/images/#g' > README.md.new
+	mv README.md.new README.md
+
+docs: install  ## the site, in _docs/ (needs the quarto program)
+	@command -v quarto >/dev/null || { echo "The site needs quarto, which is no Python package: get it from quarto.org, then run make docs again."; exit 1; }
+	nbdev_docs
+
+clean:  ## remove what was built (not $(VENV), not demo/)
+	rm -rf build dist _docs _proc *.egg-info .pytest_cache nbs/.quarto
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

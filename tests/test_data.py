@@ -1,0 +1,389 @@
+"What the notebook on photos cannot show: worker processes, a fresh interpreter, odd and damaged files, a whole Learner."
+import hashlib, io, os, subprocess, sys, warnings
+import matplotlib
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+import numpy as np, pytest, torch
+from fastai.callback.schedule import lr_find
+from fastai.callback.core import CancelTrainException, Callback
+from fastai.data.core import TfmdDL
+from fastai.learner import Learner, load_learner
+from PIL import Image
+
+from gla_inpaint.data import (HELD_OUT, SUFFIXES, UNREADABLE, InpaintDataset, InpaintDL, crop_box, crop_photo, find_photos, inpaint_dataloaders,
+                              load_photo, sample_photos, show_rows, split_photos, to_pair)
+from gla_inpaint.masks import free_form_hole, mask_from_hole
+
+def picture(seed=0, size=(60,40)):
+    "A smooth colour picture, different for each seed; `size` is (width, height)."
+    small = np.random.default_rng(seed).integers(0, 256, (4,6,3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.BICUBIC)
+
+@pytest.fixture
+def album(tmp_path):
+    "Eleven JPEGs, of sizes smaller and larger than the crops."
+    for i in range(11): picture(i, (30+7*i, 90-5*i)).save(tmp_path/f'p{i:02d}.jpg')
+    return tmp_path
+
+def equal(xs, ys):
+    xs,ys = list(xs),list(ys)
+    return len(xs) == len(ys) > 0 and all(len(a) == len(b) == 3 and all(torch.equal(x, y) for x,y in zip(a, b)) for a,b in zip(xs, ys))
+
+def loaders(path, n=0, **kwargs): return inpaint_dataloaders(path, **(dict(size=32, bs=3, valid=.3, num_workers=n, device='cpu') | kwargs))
+def pixels(im): return np.asarray(im).astype(int)
+def png(im, path, **kwargs): im.save(path, **kwargs); return path
+
+# --- batches do not depend on who draws them
+
+@pytest.mark.parametrize('n', [1, 2, 3])
+def test_worker_counts_agree(album, n):
+    a,b = loaders(album, seed=5),loaders(album, n, seed=5)
+    for dl_a,dl_b in ((a.train, b.train), (a.valid, b.valid)):
+        first,second = list(dl_a),list(dl_a)
+        assert equal(first, dl_b) and equal(second, dl_b)
+        assert equal(first, second) == (dl_a is a.valid)
+    assert (len(a.train), len(a.train_ds), len(a.valid_ds)) == (2, 8, 3)
+
+@pytest.mark.filterwarnings('ignore:This DataLoader will create')
+@pytest.mark.parametrize('loader', [torch.utils.data.DataLoader, TfmdDL])
+def test_unseeded_holes_differ_between_workers(loader):
+    class Unseeded:
+        def __len__(self): return 9
+        def __getitem__(self, i): return mask_from_hole(free_form_hole((64,64)))
+    torch.manual_seed(42)
+    dl = loader(Unseeded(), 1, num_workers=3)
+    holes = [m.numpy().tobytes() for _ in range(2) for m in dl]
+    assert len(set(holes)) == 18, 'workers, or passes, repeat each other'
+
+SCRIPT = """
+import hashlib, sys
+from gla_inpaint.data import inpaint_dataloaders
+dls = inpaint_dataloaders(sys.argv[1], size=32, bs=3, valid=.3, num_workers=0, seed=7, device='cpu')
+dls.train_ds.epoch = 4
+print(hashlib.sha256(b''.join(t.numpy().tobytes() for dl in dls for b in dl for t in b)).hexdigest())
+"""
+def test_a_fresh_process_agrees(album):
+    dls = loaders(album, seed=7)
+    for _ in range(4): list(dls.train)
+    here = hashlib.sha256(b''.join(t.numpy().tobytes() for dl in dls for b in dl for t in b)).hexdigest()
+    out = subprocess.run([sys.executable, '-W', 'ignore', '-c', SCRIPT, str(album)], capture_output=True, text=True, env=os.environ | {'PYTHONHASHSEED': '123'})
+    assert out.stdout.strip() == here, out.stderr
+
+# --- passes
+
+def test_pass_k_is_a_function_of_seed_and_k(album):
+    a,b = loaders(album, seed=1),loaders(album, seed=1)
+    passes = [list(a.train) for _ in range(4)]
+    assert a.train_ds.epoch == 4
+    for k in (3, 0, 2):
+        b.train_ds.epoch = k
+        assert equal(b.train, passes[k]) and b.train_ds.epoch == k+1
+    assert not equal(loaders(album, seed=2).train, passes[0])
+
+def test_order_changes_from_pass_to_pass_and_is_complete(album):
+    dl = loaders(album, bs=1).train
+    orders = []
+    for _ in range(5):
+        n = len(list(dl))
+        orders.append([dl.photos_of(i)[0].name for i in range(n)])
+    assert len({tuple(o) for o in orders}) == 5 and all(sorted(o) == sorted(orders[0]) and len(set(o)) == 8 for o in orders)
+
+def test_looks_do_not_count(album):
+    a,b = loaders(album, seed=3),loaders(album, seed=3)
+    expected = [list(b.train) for _ in range(2)]
+    for k in range(2):
+        a.show_batch(); assert equal([a.one_batch()], expected[k][:1])
+        assert equal(a.train, expected[k])
+    dl = loaders(album, seed=3).train; got = []
+    for batch in dl: # looks in the middle of a pass
+        names = dl.photos_of(0); dl.one_batch()
+        got.append(batch); assert dl.photos_of(0) == names
+    assert equal(got, expected[0])
+    plt.close('all')
+
+def test_an_interrupted_pass_counts(album):
+    dl = loaders(album).train
+    expected = [list(loaders(album).train)]
+    it = iter(dl); next(it); del it
+    assert dl.dataset.epoch == 1 and not equal(dl, expected[0])
+
+def test_photos_of_names_what_the_batch_shows():
+    greys = [Image.new('RGB', (20,20), (10*i,)*3) for i in range(12)]
+    dls = inpaint_dataloaders(greys, 16, 4, valid=greys[:2], num_workers=2, seed=1, device='cpu')
+    for k in range(3):
+        for step,(_,_,truth) in enumerate(dls.train):
+            shown = ((truth.amax((1,2,3))+1)*127.5/10).round().int().tolist()
+            assert [greys.index(p) for p in dls.train.photos_of(step)] == shown
+    assert dls.valid.photos_of(0) == greys[:2]
+
+# --- samples
+
+def test_sample_properties(album):
+    ds = InpaintDataset(find_photos(album), (24,48), (.1,.3), seed=1)
+    assert len(list(ds)) == 11, 'iterating over the dataset ends'
+    for ds.epoch in range(3):
+        for holed,mask,truth in ds:
+            assert type(holed) is type(mask) is type(truth) is torch.Tensor and holed.dtype == mask.dtype == torch.float32
+            assert truth.shape == (3,24,48) and mask.shape == (1,24,48) and set(mask.unique().tolist()) == {0., 1.}
+            assert truth.abs().max() <= 1 and torch.equal(truth*mask, holed) and .1 <= 1-mask.mean() < .3
+    assert equal([ds[-1]], [ds[10]])
+    for i in (11, -12): pytest.raises(IndexError, ds.__getitem__, i)
+
+def test_holes_of_a_pass_all_differ_and_validation_is_fixed(album):
+    photos = find_photos(album)
+    train,valid = (InpaintDataset(photos, 32, seed=1, train=t) for t in (True, False))
+    seen = set()
+    for epoch in range(1, 4):
+        train.epoch = valid.epoch = epoch
+        seen |= {m.numpy().tobytes() for _,m,_ in train}
+        fixed = list(valid) if epoch == 1 else fixed
+        assert equal(valid, fixed)
+    assert len(seen) == 33
+    for p,(_,_,truth) in zip(photos, fixed):
+        assert torch.equal(truth, torch.from_numpy(pixels(crop_photo(load_photo(p), (32,32)))).permute(2,0,1)/127.5 - 1)
+
+def test_every_box_is_accepted_by_pillow():
+    for W in range(17, 140):
+        for size in ((48,48), (49,49), (93,93), (100,37)):
+            for rng in (None, np.random.default_rng(W)):
+                assert crop_photo(Image.new('RGB', (W,W+7)), size, rng).size == size[::-1]
+
+def test_small_photos_are_scaled_up_whole():
+    for seed in range(20): assert crop_box((30,20), (64,96), np.random.default_rng(seed)) == (0,0,30,20)
+
+# --- odd files, read right
+
+def transparent(mode):
+    "Left half seen, right half transparent."
+    im = picture().convert(mode[:-1]); alpha = Image.new('L', im.size, 0); alpha.paste(255, (0,0,30,40))
+    im.putalpha(alpha); return im
+
+def left_seen(im): out = Image.new('RGB', (60,40), 'white'); out.paste(im.convert('RGB').crop((0,0,30,40))); return out
+
+def odd_file(kind, path):
+    "Save one odd file; returns its path and the picture it should be read as."
+    im,grey = picture(),picture().convert('L')
+    if kind == 'exif':
+        turned = Image.Exif(); turned[0x0112] = 6
+        return png(im.transpose(Image.Transpose.ROTATE_90), path/'x.jpg', exif=turned, quality=100, subsampling=0),im
+    if kind == 'palette':
+        p = im.quantize(63); p.putpalette(p.getpalette()[:63*3]+[255,0,255]); p.paste(63, (30,0,60,40))
+        return png(p, path/'x.png', transparency=63),left_seen(p)
+    if kind == 'palette_plain': p = im.quantize(64); return png(p, path/'x.png'),p.convert('RGB')
+    if kind == 'rgba': return png(transparent('RGBA'), path/'x.png'),left_seen(im)
+    if kind == 'grey_alpha': return png(transparent('LA'), path/'x.png'),left_seen(grey)
+    if kind == 'colour_key':
+        p = im.copy(); p.paste((1,2,3), (30,0,60,40))
+        return png(p, path/'x.png', transparency=(1,2,3)),left_seen(im)
+    if kind == 'grey': return png(grey, path/'x.png'),grey.convert('RGB')
+    if kind == 'one_bit': return png(im.convert('1'), path/'x.png'),im.convert('1').convert('RGB')
+    if kind == 'cmyk': return png(im.convert('CMYK'), path/'x.jpg', quality=100),im
+    deep = pixels(grey)*257
+    if kind == '16_bit_png': return png(Image.fromarray(deep.astype(np.uint16)), path/'x.png'),grey.convert('RGB')
+    if kind == '16_bit_tiff': return png(Image.fromarray(deep.astype('>u2')), path/'x.tif'),grey.convert('RGB')
+    if kind == '32_bit_tiff': return png(Image.fromarray(deep.astype(np.int32)), path/'x.tif'),grey.convert('RGB')
+    if kind == 'gif': return png(im.quantize(64), path/'x.gif', save_all=True, append_images=[picture(1).quantize(64)]),im.quantize(64).convert('RGB')
+    if kind == 'webp': return png(im, path/'x.webp', save_all=True, append_images=[picture(1)], lossless=True),im
+    if kind == 'png_named_jpg': return png(im, path/'x.jpg', format='PNG'),im
+    if kind == 'upper_case': return png(im, path/'X.BMP'),im
+    if kind == 'one_pixel': p = Image.new('RGB', (1,1), (9,99,199)); return png(p, path/'x.png'),p
+
+ODD = dict(exif=6, palette=0, palette_plain=0, rgba=0, grey_alpha=0, colour_key=0, grey=0, one_bit=0, cmyk=12, gif=0, webp=0, png_named_jpg=0, upper_case=0, one_pixel=0) \
+    | {'16_bit_png': 0, '16_bit_tiff': 0, '32_bit_tiff': 0}
+@pytest.mark.parametrize('kind', ODD)
+def test_odd_files_are_read_right(kind, tmp_path):
+    file,right = odd_file(kind, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert find_photos(tmp_path) == [file]
+        for src in (file, str(file), io.BytesIO(file.read_bytes()), Image.open(io.BytesIO(file.read_bytes()))):
+            got = load_photo(src)
+            assert got.mode == 'RGB' and got.size == right.size and abs(pixels(got)-pixels(right)).max() <= ODD[kind]
+        assert InpaintDataset([file], 16)[0][2].shape == (3,16,16)
+
+def test_an_open_file_can_be_read_again():
+    f = io.BytesIO(); picture().save(f, 'PNG')
+    assert (pixels(load_photo(f)) == pixels(load_photo(f))).all()
+
+def test_load_photo_leaves_its_argument_alone():
+    im = picture(); out = load_photo(im); out.putpixel((0,0), (1,2,3))
+    assert out is not im and im.getpixel((0,0)) == picture().getpixel((0,0))
+
+# --- damaged files, named and skipped
+
+def damaged(kind, path):
+    whole = io.BytesIO(); picture(9).save(whole, 'JPEG'); whole = whole.getvalue()
+    file = path/f'{kind}.jpg'
+    if kind == 'text': file.write_text('no picture')
+    if kind == 'empty': file.touch()
+    if kind == 'zero_png': file = path/'zero.png'; file.write_bytes(bytes(100))
+    if kind == 'header_only': file.write_bytes(whole[:20])
+    if kind == 'broken_link': file.symlink_to(path/'nowhere.jpg')
+    if kind == 'bomb': Image.new('RGB', (300,300)).save(file)
+    if kind == 'truncated': file.write_bytes(whole[:len(whole)*2//3])
+    if kind == 'float': file = path/'float.tif'; Image.fromarray(np.zeros((20,20), np.float32)).save(file)
+    if kind == 'deep': file = path/'deep.tif'; Image.fromarray(np.full((20,20), 70000, np.int32)).save(file)
+    return file
+
+@pytest.mark.parametrize('kind', ['text', 'empty', 'zero_png', 'header_only', 'broken_link', 'bomb'])
+def test_no_header_is_skipped_at_construction(kind, album, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 20_000)
+    file = damaged(kind, album)
+    pytest.raises(UNREADABLE, load_photo, file)
+    with pytest.warns(UserWarning, match=file.name) as caught: found = find_photos(album)
+    assert len(caught) == 1 and [f.name for f in found] == [f'p{i:02d}.jpg' for i in range(11)]
+    with pytest.warns(UserWarning, match=file.name): assert find_photos([found[0], file]) == found[:1], 'in a list as in a folder'
+
+@pytest.mark.parametrize('kind', ['truncated', 'float', 'deep'])
+def test_damage_within_is_skipped_when_read(kind, album):
+    good = find_photos(album); bad = damaged(kind, album)
+    pytest.raises(UNREADABLE, load_photo, bad)
+    assert bad in find_photos(album)
+    ds,before = InpaintDataset([good[0], bad, good[1]], 32, seed=4),InpaintDataset([good[0], good[1], good[1]], 32, seed=4)
+    with pytest.warns(UserWarning, match=bad.name): assert equal(ds, before), 'its neighbour, with the crop and hole of its own place'
+
+def test_folder_named_like_a_photo(album):
+    (album/'x.jpg').mkdir(); picture().save(album/'x.jpg'/'inside.png'); (album/'.hidden.jpg').write_text('resource fork'); (album/'notes.txt').write_text('hello')
+    assert [f.name for f in find_photos(album)] == [f'p{i:02d}.jpg' for i in range(11)] + ['inside.png']
+    with pytest.warns(UserWarning, match='x.jpg'): assert len(find_photos([album/'x.jpg', album/'p00.jpg'])) == 1
+
+@pytest.mark.parametrize('n', [0, 2])
+@pytest.mark.filterwarnings('ignore:skipping')
+def test_a_photo_deleted_after_construction(album, n):
+    a,b = (loaders(album, n, seed=2) for _ in range(2))
+    expected = list(a.train)
+    gone = b.train_ds.photos[3]; gone.unlink()
+    for step,(x,y) in enumerate(zip(expected, b.train, strict=True)):
+        for j,p in enumerate(b.train.photos_of(step)):
+            assert torch.equal(x[1][j], y[1][j]) and torch.equal(x[2][j], y[2][j]) == (p != gone)
+
+def test_all_photos_deleted(album):
+    ds = InpaintDataset(find_photos(album)[:2], 32)
+    for p in ds.photos: p.unlink()
+    with pytest.warns(UserWarning), pytest.raises(OSError, match='none of the 2 photos'): ds[0]
+
+def test_random_damage_raises_nothing_unexpected():
+    files,exif = [],Image.Exif()
+    exif[0x0112],exif[0x010e],exif[0x011a] = 6,'text',72.
+    for fmt,im in dict(JPEG=picture(), PNG=picture().quantize(16), GIF=picture().quantize(16), WEBP=picture(), BMP=picture()).items():
+        f = io.BytesIO(); im.save(f, fmt, **(dict(exif=exif) if fmt in ('JPEG', 'WEBP') else {})); files.append(f.getvalue())
+    rng = np.random.default_rng(0); read = 0
+    for i in range(2000):
+        f = bytearray(files[i%len(files)])
+        for _ in range(rng.integers(1, 6)): f[rng.integers(min(len(f), rng.choice([40, 200, 10**6])))] = rng.integers(256)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            try: read += load_photo(io.BytesIO(bytes(f))).mode == 'RGB'
+            except UNREADABLE: pass
+    assert 200 < read < 1900
+
+def test_lazily_opened_images_survive_workers(album):
+    "Open files are shared between forked workers, and so is the position in them."
+    for i in range(8): picture(i, (200,200)).save(album/f'p{i:02d}.jpg')
+    files = sorted(album.glob('*.jpg'))
+    a,b = (inpaint_dataloaders([Image.open(f) for f in files], 32, 1, valid=.2, num_workers=n, device='cpu') for n in (0,3))
+    assert equal(a.train, b.train)
+
+# --- folders, splits, arguments
+
+def test_missing_and_empty_folder(tmp_path):
+    with pytest.raises(NotADirectoryError, match='nowhere'): loaders(tmp_path/'nowhere')
+    (tmp_path/'a.txt').write_text('x')
+    with pytest.raises(FileNotFoundError) as e: loaders(str(tmp_path))
+    assert str(tmp_path) in str(e.value) and all(s in str(e.value) for s in SUFFIXES)
+    with pytest.raises(FileNotFoundError): loaders([])
+    picture().save(tmp_path/'a.png')
+    with pytest.raises(NotADirectoryError, match='a.png'): loaders(tmp_path/'a.png')
+
+def test_split_shares_nothing(album):
+    for i in range(3): (album/f'copy{i}.png').write_bytes((album/'p03.jpg').read_bytes())
+    (album/'link.jpg').symlink_to(album/'p04.jpg')
+    photos = find_photos(album); sides = set()
+    for seed in range(20):
+        a,b = split_photos(photos*2, .25, seed)
+        assert sorted(a+b) == sorted(photos*2) and len({p.read_bytes() for p in b}) == 3
+        assert not {p.read_bytes() for p in a} & {p.read_bytes() for p in b}
+        sides.add(tuple(b))
+    assert len(sides) > 10 and split_photos(photos, .25, 3) == split_photos(photos, .25, 3)
+    pics = [picture(i%2) for i in range(6)]
+    a,b = split_photos(pics, .9)
+    assert len(a) == len(b) == 3 and a[0] == a[1] != b[0]
+
+def test_valid_as_folder_and_list(album, tmp_path_factory):
+    other = tmp_path_factory.mktemp('other'); picture(50).save(other/'v.png')
+    for valid in (other, str(other), [other/'v.png'], [picture(50)]):
+        dls = loaders(album, valid=valid)
+        assert len(dls.train_ds) == 11 and len(dls.valid_ds) == 1 and dls.valid.one_batch()[2].shape == (1,3,32,32)
+
+def test_few_photos(album):
+    one = find_photos(album)[:1]
+    for photos in (one, one*3):
+        with pytest.raises(ValueError, match='too few'): loaders(photos)
+    assert len(loaders(one, valid=one).train) == 1, 'one short batch'
+    a = loaders(find_photos(album)[:2])
+    assert len(a.train_ds) == len(a.valid_ds) == 1 and a.one_batch()[0].shape[0] == 1
+
+@pytest.mark.parametrize('kwargs', [dict(size=15), dict(size=0), dict(size=32.), dict(size='32'), dict(size=None), dict(size=(32,)), dict(size=(32,8)), dict(size=(32,32,3)),
+    dict(bs=0), dict(bs=-1), dict(bs=2.), dict(valid=0.), dict(valid=1.), dict(valid=3), dict(valid=-.1), dict(ratio=(.5,.5)), dict(ratio=(.3,1.2)), dict(seed=-1)])
+def test_bad_arguments(album, kwargs):
+    with pytest.raises(ValueError) as e: loaders(album, **kwargs)
+    key,value = next(iter(kwargs.items()))
+    assert (key if key != 'seed' else 'non-negative') in str(e.value)
+
+def test_size_may_be_a_pair_or_numpy(album):
+    assert to_pair([16,48]) == (16,48) and to_pair(np.int64(32)) == (32,32)
+    assert loaders(album, size=(16,48)).one_batch()[0].shape == (3,3,16,48)
+
+def test_sample_photos():
+    photos = sample_photos()
+    assert set(photos) == {'astronaut', 'chelsea', 'coffee', 'rocket', 'china', 'flower'} and set(HELD_OUT) == {'coffee', 'chelsea'}
+    assert all(p.mode == 'RGB' and min(p.size) >= 300 for p in photos.values())
+
+# --- with fastai
+
+class Net(torch.nn.Module):
+    def __init__(self): super().__init__(); self.conv = torch.nn.Conv2d(4, 3, 1)
+    def forward(self, holed, mask): x = self.conv(torch.cat([holed, mask], 1)); return x,x
+
+class Loss:
+    def __call__(self, pred, truth, **kwargs): return (pred[1]-truth).abs().mean()
+    def activation(self, pred): return pred
+    def decodes(self, pred): return pred
+
+class Stop(Callback):
+    def after_step(self): raise CancelTrainException
+
+def test_learner_trains_resumes_shows_and_exports(album, tmp_path_factory):
+    def learner(): torch.manual_seed(0); return Learner(loaders(album, seed=9), Net(), loss_func=Loss(), path=tmp_path_factory.mktemp('run'))
+    a,b = learner(),learner()
+    with a.no_bar(), a.no_logging(), b.no_bar(), b.no_logging():
+        a.fit(2); a.save('two'); a.fit(1)
+        b.load(a.path/'models'/'two'); b.lr_find(num_it=30, show_plot=False); b.dls.train_ds.epoch = 2
+        b.fit(1)
+        assert all(torch.equal(x, y) for x,y in zip(a.model.parameters(), b.model.parameters())), 'resumed exactly'
+        b.fit(1, cbs=Stop()); assert b.dls.train_ds.epoch == 4
+        plt.close('all'); a.show_results(max_n=2)
+        titles = [ax.get_title() for ax in plt.gcf().axes]
+        assert titles[:5] == ['holed', 'coarse', 'refined', 'result', 'truth'] and len(titles) == 10
+        a.export()
+    again = load_learner(a.path/'export.pkl')
+    assert len(again.dls.train_ds) == len(again.dls.valid_ds) == 0 and again.dls.train_ds.size == (32,32)
+    plt.close('all')
+
+def test_results_keep_the_known_pixels(album):
+    dls = loaders(album)
+    holed,mask,truth = b = dls.one_batch()
+    wrong = torch.full_like(truth, .5)
+    dls.train.show_results(b, (-wrong, wrong.bfloat16()), max_n=2)
+    axs = plt.gcf().axes
+    assert len(axs) == 10
+    for row in range(2):
+        got = torch.from_numpy(np.asarray(axs[5*row+3].images[0].get_array())).permute(2,0,1)*2-1
+        assert torch.allclose(got, torch.where(mask[row]==1, truth[row], wrong[row]), atol=1e-5)
+    plt.close('all')
+
+def test_show_rows():
+    fig = show_rows([[torch.full((3,8,8), v) for v in (-1., 0., 3.)]]*2, ('a', 'b', 'c'))
+    assert [ax.get_title() for ax in fig.axes] == ['a', 'b', 'c', '', '', '']
+    assert [ax.images[0].get_array().max() for ax in fig.axes[:3]] == [0, .5, 1]
+    plt.close('all')

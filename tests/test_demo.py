@@ -1,0 +1,73 @@
+"gla_demo as a process: what it writes, what it prints, and that equal seeds give equal numbers."
+import math, re, signal, subprocess, sys, time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from gla_inpaint.inference import inpaint
+
+DEMO = Path(sys.executable).with_name('gla_demo')
+
+
+def demo(*args, cwd): return subprocess.run([DEMO, *map(str, args)], cwd=cwd, capture_output=True, text=True)
+
+
+def table(text):
+    "{(photo, method): (l1, l2, ssim, psnr)} from what the demo prints."
+    rows = re.findall(r'^(\S+)\s+(mean colour|biharmonic|this network)((?:\s+-?[\d.]+){4})$', text, re.M)
+    return {(photo,method): tuple(map(float, values.split())) for photo,method,values in rows}
+
+
+def test_a_third_of_a_minute(tmp_path):
+    got = demo('--minutes', .3, cwd=tmp_path)
+    assert got.returncode == 0, got.stderr
+    assert 'stopped by --minutes' in got.stdout
+    rows = table(got.stdout)
+    assert {p for p,_ in rows} == {'coffee', 'chelsea'} and len(rows) == 6 and all(map(math.isfinite, sum(rows.values(), ())))
+    assert all(rows[p,'biharmonic'][3] > rows[p,'mean colour'][3] for p in ('coffee', 'chelsea'))
+    for name in ('result.png', 'losses.png'):
+        with Image.open(tmp_path/'demo'/name) as im: assert min(im.size) > 300 and np.asarray(im.convert('L')).std() > 20
+    assert not list((tmp_path/'demo').glob('*.part*'))
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8))
+    filled = inpaint(photo, (20, 20, 50, 50), tmp_path/'demo/inpainter.safetensors')
+    assert filled.size == photo.size and np.asarray(filled)[:20].tobytes() == np.asarray(photo)[:20].tobytes()
+
+
+def test_same_seed_same_numbers(tmp_path):
+    runs = [demo('--steps', 4, '--seed', seed, '--out', f'd{i}', cwd=tmp_path) for i,seed in enumerate((1, 1, 2))]
+    assert [r.returncode for r in runs] == [0]*3, runs[0].stderr
+    a,b,c = (load_file(tmp_path/f'd{i}/inpainter.safetensors') for i in range(3))
+    assert all((a[k] == b[k]).all() for k in a) and any((a[k] != c[k]).any() for k in a)
+    t0,t1,t2 = (table(r.stdout) for r in runs)
+    assert t0 == t1 != t2
+
+
+def test_own_photos(tmp_path):
+    (tmp_path/'mine').mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(3): Image.fromarray(rng.integers(0, 255, (120, 140, 3), np.uint8)).save(tmp_path/f'mine/p{i}.png')
+    got = demo('--steps', 2, '--photos', 'mine', cwd=tmp_path)
+    assert got.returncode == 0, got.stderr
+    assert len({p for p,_ in table(got.stdout)} & {'p0', 'p1', 'p2'}) == 2
+
+
+@pytest.mark.parametrize('args, says', [(('--photos', 'nowhere'), 'nowhere'), (('--steps', 0), 'positive'), (('--out', 'file'), 'file')])
+def test_wrong_arguments_say_so(tmp_path, args, says):
+    (tmp_path/'file').write_text('in the way')
+    got = demo(*args, cwd=tmp_path)
+    assert got.returncode == 1 and says in got.stderr and 'Traceback' not in got.stderr
+
+
+def test_interrupting_loses_nothing(tmp_path):
+    assert demo('--steps', 2, cwd=tmp_path).returncode == 0
+    before = {p.name: p.read_bytes() for p in (tmp_path/'demo').iterdir()}
+    run = subprocess.Popen([DEMO, '--steps', '5000'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while 'training' not in run.stdout.readline(): assert run.poll() is None
+    time.sleep(5)
+    run.send_signal(signal.SIGINT)
+    _,err = run.communicate(timeout=60)
+    assert run.returncode == 1 and 'interrupted' in err and 'Traceback' not in err
+    assert before == {p.name: p.read_bytes() for p in (tmp_path/'demo').iterdir()}

@@ -1,0 +1,47 @@
+"The library is what the notebooks export, the notebooks are clean, the README is the index notebook."
+import os, shutil, subprocess, sys
+from filecmp import dircmp
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ENV = os.environ | {'PATH': f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.fixture(scope='module')
+def copy(tmp_path_factory):
+    "The project as it is, where tools may write."
+    there = tmp_path_factory.mktemp('sync')/'project'
+    shutil.copytree(ROOT, there, symlinks=True, ignore=shutil.ignore_patterns('.git', '.venv*', 'demo', 'runs', '__pycache__', '_proc', '_docs'))
+    return there
+
+
+def run(*cmd, cwd): subprocess.run(cmd, cwd=cwd, env=ENV, check=True, capture_output=True, text=True)
+
+
+def differing(a, b):
+    "Names of files that differ between two folders."
+    cmp = dircmp(a, b, ignore=['__pycache__', '.ipynb_checkpoints'], shallow=False)
+    return cmp.diff_files+cmp.left_only+cmp.right_only+[f'{d}/{f}' for d,sub in cmp.subdirs.items() for f in differing(sub.left, sub.right)]
+
+
+def test_library_is_exported(copy):
+    run('nbdev_export', cwd=copy)
+    assert not differing(ROOT/'gla_inpaint', copy/'gla_inpaint'), 'library and notebooks differ: run make sync'
+
+
+def test_every_module_has_its_notebook():
+    modules = {p.stem for p in (ROOT/'gla_inpaint').glob('[a-z]*.py')}
+    notebooks = {p.stem.split('_', 1)[1] for p in (ROOT/'nbs').glob('[0-9]*_*.ipynb')}
+    assert modules == notebooks
+
+
+def test_notebooks_are_clean(copy):
+    run('nbdev_clean', cwd=copy)
+    assert not differing(ROOT/'nbs', copy/'nbs'), 'notebooks carry metadata: run make sync'
+
+
+def test_readme_is_the_index(copy):
+    run('make', 'readme', cwd=copy)
+    assert (copy/'README.md').read_text() == (ROOT/'README.md').read_text(), 'README.md is not nbs/index.ipynb: run make sync'
