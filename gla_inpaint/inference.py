@@ -228,6 +228,11 @@ def work_size(
     k = (size or min(512, max(h, w)))/max(h, w)
     return max(1, round(h*k)),max(1, round(w*k))
 
+def _pad(x):
+    "Zeros on the right and below, up to the 16 pixels each way that an `Inpainter` needs"
+    h,w = x.shape[-2:]
+    return F.pad(x, (0, max(0, 16-w), 0, max(0, 16-h)))
+
 def predict(
     net:nn.Module, # (holed, mask) -> (coarse, refined)
     img:torch.Tensor, # the crop [1,3,H,W] in [-1,1]
@@ -236,7 +241,7 @@ def predict(
     "What the network paints in a crop, at the crop's size"
     weight = next(net.parameters())
     small,m = shrink(img, mask_from_hole(hole)[None], work_size(*hole.shape, getattr(net, 'size', None)))
-    refined = net(small.to(weight), m.to(weight))[1].float().cpu()
+    refined = net(_pad(small).to(weight), _pad(m).to(weight))[1][..., :m.shape[2], :m.shape[3]].float().cpu()
     if not refined.isfinite().all(): raise InpaintError("the network painted NaN or infinity: its weights are broken, take others")
     full = F.interpolate(composite(refined, small, m), size=hole.shape, mode='bicubic')
     return ((full[0].permute(1,2,0)+1)/2).clamp(0, 1).numpy()

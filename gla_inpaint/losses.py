@@ -6,12 +6,12 @@
 __all__ = ['SSIM_BORDER', 'as_float', 'to_01', 'ssim_map', 'ssim', 'ssim_loss', 'reconstruction_loss', 'relative', 'ra_hinge_d',
            'ra_hinge_g', 'lorentzian', 'generator_loss', 'discriminator_loss']
 
-# %% ../nbs/06_losses.ipynb #06_losses-05
+# %% ../nbs/06_losses.ipynb #06_losses-06
 import torch, torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-# %% ../nbs/06_losses.ipynb #06_losses-08
+# %% ../nbs/06_losses.ipynb #06_losses-09
 def as_float(
     x:Tensor, # any shape, any number type, any Tensor subclass
 )->Tensor: # a plain Tensor of the same shape, float32 (float64 stays float64)
@@ -24,7 +24,7 @@ def to_01(
     "From the range in which the networks work to the range in which images are measured."
     return (as_float(x)+1)/2
 
-# %% ../nbs/06_losses.ipynb #06_losses-13
+# %% ../nbs/06_losses.ipynb #06_losses-14
 SSIM_BORDER = 5 # pixels at each side of an image whose 11x11 window leaves it
 
 def ssim_map(
@@ -44,7 +44,7 @@ def ssim(
     e = SSIM_BORDER
     return ssim_map(a, b)[..., e:-e, e:-e].mean((1,2,3))
 
-# %% ../nbs/06_losses.ipynb #06_losses-18
+# %% ../nbs/06_losses.ipynb #06_losses-19
 def ssim_loss(
     pred:Tensor, # images [B,3,H,W] in [-1,1]
     truth:Tensor, # images [B,3,H,W] in [-1,1]
@@ -62,7 +62,7 @@ def reconstruction_loss(
     one = lambda x: lam*F.l1_loss(as_float(x), as_float(truth)) + (1-lam)*ssim_loss(x, truth)
     return one(coarse) + one(refined)
 
-# %% ../nbs/06_losses.ipynb #06_losses-24
+# %% ../nbs/06_losses.ipynb #06_losses-25
 def relative(
     real:Tensor, # C(x_r), logits [B,1,h,w]
     fake:Tensor, # C(x_f), logits [B,1,h,w]
@@ -71,7 +71,7 @@ def relative(
     real,fake = as_float(real),as_float(fake)
     return real - fake.mean(), fake - real.mean()
 
-# %% ../nbs/06_losses.ipynb #06_losses-30
+# %% ../nbs/06_losses.ipynb #06_losses-31
 def ra_hinge_d(
     real:Tensor, # C(x_r), logits [B,1,h,w]
     fake:Tensor, # C(x_f), logits [B,1,h,w], from a detached image
@@ -88,7 +88,7 @@ def ra_hinge_g(
     r,f = relative(real, fake)
     return F.relu(1-f).mean() + F.relu(1+r).mean()
 
-# %% ../nbs/06_losses.ipynb #06_losses-36
+# %% ../nbs/06_losses.ipynb #06_losses-37
 def lorentzian(
     real:Tensor, # C(x_r), logits [B,1,h,w]
     fake:Tensor, # C(x_f), logits [B,1,h,w]: the same photos with their holes filled
@@ -96,7 +96,7 @@ def lorentzian(
     "Equation 18: mean of log(1 + |C(x_r) - C(x_f)|), each location against the same location."
     return (as_float(real)-as_float(fake)).abs().log1p().mean()
 
-# %% ../nbs/06_losses.ipynb #06_losses-39
+# %% ../nbs/06_losses.ipynb #06_losses-40
 def generator_loss(
     real:Tensor, # C(x_r), logits [B,1,h,w]
     fake:Tensor, # C(x_f), logits [B,1,h,w]

@@ -1,0 +1,498 @@
+"Inference: any photo, any hole, hostile files, the command. What a notebook cannot show: many random cases, processes, memory."
+import json, os, random, subprocess, sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np, pytest, torch
+from hypothesis import given, settings, strategies as st
+from PIL import Image, PngImagePlugin
+
+from gla_inpaint import inference
+from gla_inpaint.data import sample_photos
+from gla_inpaint.generator import Inpainter
+from gla_inpaint.inference import (InpaintError, find_crops, inpaint, load_inpainter, main, open_image, read_hole, save_inpainter)
+
+torch.set_num_threads(1)
+MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16')
+
+def tiny(width=4, size=32, **kwargs):
+    torch.manual_seed(0)
+    net = Inpainter(width, **kwargs)
+    net.size = size
+    return net.eval()
+
+NET = tiny()
+
+def picture(mode, w, h, seed=0):
+    "A picture of random pixels in any mode"
+    rng = np.random.default_rng(seed)
+    if mode == '1': return Image.fromarray(rng.random((h,w)) < .5)
+    if mode == 'I;16': return Image.fromarray(rng.integers(0, 65536, (h,w), dtype=np.uint16))
+    channels = len(Image.new(mode, (1,1)).getbands())
+    im = Image.frombytes(mode, (w,h), rng.integers(0, 7 if mode == 'P' else 256, (h,w,channels), dtype=np.uint8).tobytes())
+    if mode == 'P': im.putpalette(rng.integers(0, 256, 21, dtype=np.uint8).tobytes())
+    return im
+
+def encoded(im, format='PNG', **kwargs):
+    out = BytesIO()
+    im.save(out, format, **kwargs)
+    return out.getvalue()
+
+def square(h, w, at=(2,2), side=4):
+    hole = np.zeros((h,w), dtype=bool)
+    hole[at[0]:at[0]+side, at[1]:at[1]+side] = True
+    return hole
+
+def known_equal(a, b, hole):
+    a,b = np.asarray(a),np.asarray(b)
+    return a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a[~hole], b[~hole])
+
+PHOTO,HOLE = picture('RGB', 40, 30),square(30, 40, side=8)
+
+# --- photos
+
+@st.composite
+def cases(draw):
+    mode,w,h,seed = draw(st.sampled_from(MODES)),draw(st.integers(1, 700)),draw(st.integers(1, 500)),draw(st.integers(0, 10**6))
+    rng,hole = np.random.default_rng(seed),np.zeros((h,w), dtype=bool)
+    for _ in range(draw(st.integers(0, 3))):
+        y,x = rng.integers(0, h),rng.integers(0, w)
+        hole[y:y+rng.integers(1, h+1), x:x+rng.integers(1, w+1)] = True
+    hole[:40,:40] |= rng.random(hole[:40,:40].shape) < draw(st.sampled_from([0, .1, .6]))
+    return mode,hole,seed
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(cases())
+def test_known_pixels_come_back_bit_for_bit(case):
+    mode,hole,seed = case
+    photo = picture(mode, *hole.shape[::-1], seed)
+    before = np.array(photo)
+    if not hole.any() or hole.all():
+        with pytest.raises(InpaintError, match='nothing'): inpaint(photo, hole, NET)
+        return
+    out = inpaint(photo, hole, NET)
+    assert out.mode == mode and out.size == photo.size and known_equal(out, before, hole)
+    assert np.array_equal(np.array(photo), before), "the photo that was given is not written to"
+    if mode == 'P': assert out.getpalette() == photo.getpalette() and np.asarray(out).max() < 7
+    if mode in ('LA','RGBA'): assert np.array_equal(np.asarray(out)[...,-1], before[...,-1])
+
+@pytest.mark.parametrize('w,h', [(2,1), (1,2), (2,2), (3,5), (7,4), (1,40)])
+@pytest.mark.parametrize('size', [None, 32])
+def test_small_photos(w, h, size):
+    hole = np.zeros((h,w), dtype=bool)
+    hole[0,0] = True
+    photo = picture('RGB', w, h)
+    assert known_equal(inpaint(photo, hole, tiny(size=size)), photo, hole)
+
+def test_one_pixel_has_nothing_known():
+    with pytest.raises(InpaintError, match='nothing is known'): inpaint(picture('RGB', 1, 1), np.ones((1,1), bool), NET)
+
+def test_the_hole_alone_is_painted_and_what_lies_under_it_does_not_matter():
+    photo = sample_photos()['coffee'].resize((150,100))
+    hole = square(100, 150, (30,40), 30)
+    a = np.asarray(inpaint(photo, hole, NET))
+    other = np.array(photo); other[hole] = (255,0,255)
+    assert np.array_equal(a, np.asarray(inpaint(other, hole, NET)))
+    assert (a != np.asarray(photo)).any(-1)[hole].mean() > .9
+
+@pytest.mark.parametrize('mode', MODES)
+def test_every_way_to_give_a_photo(mode, tmp_path):
+    photo,suffix = picture(mode, 40, 30),'.tif' if mode == 'CMYK' else '.png'
+    file = tmp_path/f'a{suffix}'
+    photo.save(file)
+    expected = inpaint(photo, HOLE, NET)
+    for src in (file, str(file), file.read_bytes(), Image.open(file)):
+        out = inpaint(src, HOLE, NET)
+        assert out.mode == mode and np.array_equal(np.asarray(out), np.asarray(expected))
+
+@pytest.mark.parametrize('shape', [(30,40), (30,40,1), (30,40,2), (30,40,3), (30,40,4)])
+def test_arrays(shape):
+    a = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    out = np.asarray(inpaint(a, HOLE, NET)).reshape(shape)
+    assert np.array_equal(out[~HOLE], a[~HOLE])
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_orientation_of_photo_and_hole(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright = open_image(encoded(PHOTO, exif=exif))
+    assert upright.size == ((40,30) if orientation < 5 else (30,40))
+    hole_file = encoded(Image.fromarray(HOLE), exif=exif)
+    hole = read_hole(hole_file, upright.size)
+    out = inpaint(encoded(PHOTO, exif=exif), hole_file, NET)
+    assert known_equal(out, upright, hole) and hole.sum() == HOLE.sum()
+    assert open_image(encoded(out)).size == out.size, "the result is not turned a second time"
+
+def test_colour_profile_and_transparency_stay_and_exif_goes(tmp_path):
+    exif = Image.Exif()
+    exif[0x010e] = 'a thumbnail could be here'
+    out = inpaint(encoded(PHOTO, icc_profile=b'profile', exif=exif), HOLE, NET)
+    assert out.info == {'icc_profile': b'profile'}
+    inference.save_photo(out, tmp_path/'a.png')
+    assert Image.open(tmp_path/'a.png').info['icc_profile'] == b'profile'
+    palette = picture('P', 40, 30)
+    out = inpaint(encoded(palette, transparency=2), HOLE, NET)
+    assert out.info['transparency'] == 2 and not (np.asarray(out)[HOLE] == 2).any()
+
+def test_a_palette_gets_its_nearest_colour():
+    photo = picture('P', 40, 30)
+    colours = np.array(photo.getpalette()).reshape(-1, 3)
+    rgb = inpaint(photo.convert('RGB'), HOLE, NET)
+    wanted = np.abs(np.asarray(rgb)[HOLE][:,None].astype(float) - colours).__pow__(2).sum(-1)
+    got = np.asarray(inpaint(photo, HOLE, NET))[HOLE]
+    assert (wanted[np.arange(len(got)), got] <= wanted.min(1) + 200).all()      # the reference is rounded to 8 bits
+
+def test_16_bits():
+    photo = picture('I;16', 40, 30)
+    out = inpaint(encoded(photo), HOLE, NET)
+    assert out.mode == 'I;16' and known_equal(out, photo, HOLE)
+    assert (np.asarray(out)[HOLE] % 257 != 0).any(), "painted with 16 bits, not with 8 spread out"
+    rgb16 = bytearray(encoded(PHOTO))
+    rgb16[24] = 16                                                      # bit depth in IHDR
+    rgb16[29:33] = PngImagePlugin.o32(PngImagePlugin._crc32(bytes(rgb16[12:29])))
+    with pytest.raises(InpaintError, match='16 bits per colour'): inpaint(bytes(rgb16), HOLE, NET)
+    with pytest.raises(InpaintError, match='16 bits per colour'): inpaint(Image.open(BytesIO(rgb16)), HOLE, NET)
+
+@pytest.mark.parametrize('bad', [b'', b'not a picture', encoded(PHOTO)[:200], Image.new('F', (40,30)), Image.new('I', (40,30)), Image.new('YCbCr', (40,30)), Image.new('RGB', (0,5)),
+    np.zeros((30,40), np.int64), np.zeros((30,40,3)), np.zeros((2,30,40,3), np.uint8), np.zeros(7, np.uint8), torch.zeros(30,40), None, 3],
+    ids=lambda b: f'{type(b).__name__}')
+def test_photos_that_are_refused(bad):
+    with pytest.raises(InpaintError) as e: inpaint(bad, HOLE, NET)
+    assert '\n' not in str(e.value)
+
+def test_bad_files_are_named(tmp_path):
+    for name,data in (('empty.png', b''), ('half.jpg', encoded(PHOTO, 'JPEG')[:300]), ('text.png', b'Dear diary')):
+        (tmp_path/name).write_bytes(data)
+        with pytest.raises(InpaintError, match=name): inpaint(tmp_path/name, HOLE, NET)
+        with pytest.raises(InpaintError, match=name): inpaint(PHOTO, tmp_path/name, NET)
+    with pytest.raises(InpaintError): inpaint(tmp_path, HOLE, NET)
+    with pytest.raises(FileNotFoundError, match='nowhere.png'): inpaint(tmp_path/'nowhere.png', HOLE, NET)
+    with pytest.raises(FileNotFoundError, match='nowhere.png'): inpaint(PHOTO, str(tmp_path/'nowhere.png'), NET)
+
+def test_decompression_bomb():
+    bomb = bytearray(encoded(PHOTO))
+    bomb[16:24] = PngImagePlugin.o32(60000)*2
+    bomb[29:33] = PngImagePlugin.o32(PngImagePlugin._crc32(bytes(bomb[12:29])))
+    with pytest.raises(InpaintError, match='Bomb'): inpaint(bytes(bomb), HOLE, NET)
+
+# --- holes
+
+@pytest.mark.parametrize('hole', [HOLE, HOLE*1., HOLE.astype(np.float16), (HOLE*255).astype(np.uint8), (HOLE*200).astype(np.uint8), np.stack([HOLE*255]*3, -1).astype(np.uint8), HOLE[...,None],
+    (HOLE*65535).astype(np.uint16), Image.fromarray(HOLE), Image.fromarray(HOLE).convert('L'), Image.fromarray(HOLE).convert('RGB'), Image.fromarray(HOLE).convert('P'), Image.fromarray(HOLE).convert('CMYK'),
+    encoded(Image.fromarray(HOLE)), encoded(Image.fromarray(HOLE).convert('L'), 'JPEG', quality=90), (2,2,10,10), [2,2,10,10], tuple(np.array([2,2,10,10]))],
+    ids=lambda h: getattr(h, 'mode', str(getattr(h, 'dtype', type(h).__name__))))
+def test_the_same_hole_in_every_form(hole): assert np.array_equal(read_hole(hole, (40,30)), HOLE)
+
+def test_alpha_of_a_hole_is_laid_over_black():
+    clear = np.full((30,40,4), 255, np.uint8)
+    clear[...,3] = HOLE*255
+    assert np.array_equal(read_hole(clear, (40,30)), HOLE)
+    assert np.array_equal(read_hole(clear[...,2:], (40,30)), HOLE)
+
+def test_greys_are_cut_at_one_half():
+    assert read_hole(np.array([[127,128]], np.uint8), (2,1)).tolist() == [[False,True]]
+    assert read_hole(np.array([[.49,.5]]), (2,1)).tolist() == [[False,True]]
+
+def test_boxes_are_x_before_y():
+    assert np.argwhere(read_hole((1,0,3,1), (4,2))).tolist() == [[0,1],[0,2]]
+
+@pytest.mark.parametrize('hole,why', [(HOLE.astype(np.uint8), '255'), (Image.fromarray(HOLE.astype(np.uint8)), '255'), (HOLE*np.nan, 'NaN'), (HOLE*255., '0 and 1'), (HOLE-1., '0 and 1'), (np.where(HOLE, np.inf, 0.), '0 and 1'),
+    (np.zeros_like(HOLE), 'nothing to fill'), ((HOLE*100).astype(np.uint8), 'nothing to fill'), (np.ones_like(HOLE), 'nothing is known'), ((0,0,40,30), 'nothing is known'),
+    ((2,2,41,10), 'box'), ((5,2,5,10), 'box'), ((-1,2,5,10), 'box'), ((2,20,10,31), 'box'), (HOLE[::2], '40x15 and the photo 40x30'), (HOLE.T, '30x40 and the photo 40x30'),
+    (HOLE.astype(np.int64), 'int64'), (np.zeros((0,0)), 'array'), (torch.ones(30,40), 'Tensor'), ((1.5,2,3,4), 'tuple'), (None, 'NoneType'), (b'', 'bytes')], ids=str)
+def test_holes_that_are_refused(hole, why):
+    with pytest.raises(InpaintError, match=why) as e: inpaint(PHOTO, hole, NET)
+    assert '\n' not in str(e.value)
+
+def test_resize_hole():
+    half = Image.fromarray(HOLE).resize((20,15), Image.Resampling.NEAREST)
+    out = inpaint(PHOTO, half, NET, resize_hole=True)
+    assert known_equal(out, PHOTO, np.asarray(half.resize((40,30), Image.Resampling.NEAREST)))
+
+# --- crops
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 10**6), st.sampled_from([.01, .1, .4, .8]), st.sampled_from([4, 16, 32, 200]))
+def test_crops_paint_every_pixel_once(h, w, seed, share, size):
+    rng = np.random.default_rng(seed)
+    hole = np.kron(rng.random((h//9+1, w//9+1)) < share, np.ones((9,9), bool))[:h,:w] ^ (rng.random((h,w)) < .01)
+    if not hole.any() or hole.all(): return
+    count = np.zeros(hole.shape, int)
+    for (l,t,r,b),own in find_crops(hole, size):
+        assert own.shape == (b-t,r-l) and own.any() and not hole[t:b,l:r].all()
+        count[t:b,l:r] += own
+    assert np.array_equal(count, hole)
+
+def test_far_holes_do_not_touch_each_other():
+    photo = sample_photos()['china'].resize((320,214))
+    a,b = square(214, 320, (20,20), 10),square(214, 320, (180,290), 12)
+    both = np.asarray(inpaint(photo, a|b, NET))
+    for one in (a, b): assert np.array_equal(both[one], np.asarray(inpaint(photo, one, NET))[one])
+
+class Watch(torch.nn.Module):
+    "Remembers what it was asked, and answers with mid grey"
+    def __init__(self, size):
+        super().__init__()
+        self.weight,self.size,self.seen = torch.nn.Parameter(torch.zeros(1)),size,[]
+    def forward(self, holed, mask):
+        self.seen.append((tuple(holed.shape), mask, torch.is_inference_mode_enabled(), self.training))
+        return (torch.zeros_like(holed),)*2
+
+@pytest.mark.parametrize('size,side,seen', [(96,200,96), (96,10,96), (None,100,300), (None,250,512)])
+def test_the_network_sees_its_own_scale(size, side, seen):
+    net = Watch(size)
+    out = inpaint(picture('RGB', 900, 800), square(800, 900, (200,300), side), net)
+    assert [s for s,*_ in net.seen] == [(1,3,seen,seen)]
+    if side > 100: assert (np.asarray(out)[216:184+side,316:284+side] == 128).all()       # away from the rim it is what was painted
+    mask = net.seen[0][1]
+    assert set(mask.unique().tolist()) == {0.,1.} and mask[0,0,seen//2,seen//2] == 0 and mask[0,0,0,0] == 1
+
+# --- networks and weights
+
+def test_mode_device_and_gradients_are_left_alone():
+    net = tiny().train()
+    net.coarse.eval()
+    before = {k: v.clone() for k,v in net.state_dict().items()}
+    inpaint(PHOTO, HOLE, net)
+    assert net.training and net.refine.training and not net.coarse.training
+    assert all(torch.equal(v, before[k]) for k,v in net.state_dict().items()) and all(p.requires_grad and p.grad is None and not p.is_inference() for p in net.parameters())
+    watch = Watch(32).train()
+    inpaint(PHOTO, HOLE, watch)
+    assert watch.seen[0][2:] == (True,False) and watch.training
+    with pytest.raises(InpaintError, match='NaN'): inpaint(PHOTO, HOLE, nan_net().train())
+
+def nan_net():
+    net = tiny()
+    torch.nn.init.constant_(next(net.parameters()), float('nan'))
+    return net
+
+class FakeLearner:
+    def __init__(self, model): self.model = model
+
+def test_every_way_to_give_a_model(tmp_path):
+    save_inpainter(FakeLearner(NET), tmp_path/'w.safetensors', 'a test')
+    expected = np.asarray(inpaint(PHOTO, HOLE, NET))
+    for model in (FakeLearner(NET), tmp_path/'w.safetensors', str(tmp_path/'w.safetensors')): assert np.array_equal(np.asarray(inpaint(PHOTO, HOLE, model, device='cpu')), expected)
+    for bad in (3, [], FakeLearner(3)):
+        with pytest.raises(InpaintError, match='no model'): inpaint(PHOTO, HOLE, bad)
+
+@pytest.mark.parametrize('width,mpga,gla,size', [(4,True,True,96), (6,False,True,None), (8,True,False,32), (4,False,False,64)])
+def test_weights_there_and_back(width, mpga, gla, size, tmp_path):
+    net = tiny(width, size, mpga=mpga, gla=gla).to(memory_format=torch.channels_last)
+    save_inpainter(net, tmp_path/'w.safetensors', 'a label')
+    again = load_inpainter(tmp_path/'w.safetensors')
+    assert (again.width, again.mpga, again.gla, again.size, again.label, again.training) == (width, mpga, gla, size, 'a label', False)
+    for a,b in zip(net.state_dict().values(), again.cpu().state_dict().values()): assert torch.equal(a, b)
+    assert [f.name for f in tmp_path.iterdir()] == ['w.safetensors'], "nothing temporary is left"
+    for i,state in enumerate((net.state_dict(), {'model': net.state_dict(), 'opt': {'hypers': [1.]}})):
+        torch.save(state, tmp_path/f'{i}.pth')
+        again = load_inpainter(tmp_path/f'{i}.pth', 'cpu')
+        assert (again.width, again.mpga, again.gla, again.size) == (width, mpga, gla, None)
+
+def test_metadata_is_all_strings(tmp_path):
+    save_inpainter(NET, tmp_path/'w.safetensors', 'a label')
+    data = (tmp_path/'w.safetensors').read_bytes()
+    header = json.loads(data[8:8+int.from_bytes(data[:8], 'little')])
+    assert header['__metadata__'] == dict(width='4', mpga='True', gla='True', size='32', label='a label')
+    with pytest.raises(InpaintError, match='safetensors'): save_inpainter(NET, tmp_path/'w.pth')
+
+def test_a_fastai_learner_and_its_saved_file(tmp_path):
+    from fastai.learner import Learner
+    from fastai.data.core import DataLoaders
+    learn = Learner(DataLoaders([], []), tiny(), loss_func=torch.nn.L1Loss(), path=tmp_path)
+    learn.create_opt()
+    expected = np.asarray(inpaint(PHOTO, HOLE, learn))
+    for name,with_opt in (('bare', False), ('full', True)):
+        net = load_inpainter(learn.save(name, with_opt=with_opt), 'cpu')
+        net.size = 32
+        assert np.array_equal(np.asarray(inpaint(PHOTO, HOLE, net)), expected)
+
+class Trap:
+    def __init__(self, path): self.path = str(path)
+    def __reduce__(self): return os.mkdir, (self.path,)
+
+def test_hostile_and_wrong_weights(tmp_path):
+    trap = tmp_path/'sprung'
+    state = tiny().state_dict()
+    lying = {k: v for k,v in state.items()} | {next(iter(state)): torch.zeros(8,4,5,5)}
+    files = dict(trap={'model': Trap(trap)}, trap2=dict(state, extra=Trap(trap)), other=torch.nn.Linear(2,2).state_dict(), lying=lying, tensor=torch.zeros(3), lists=[1,2], ints={k: v.int() for k,v in state.items()},
+                 few=dict(list(state.items())[:-1]), numbers={k: 1. for k in state}, flat={k: v.flatten() for k,v in state.items()}, nan=nan_net().state_dict())
+    for name,content in files.items():
+        torch.save(content, tmp_path/f'{name}.pth')
+        with pytest.raises(InpaintError, match=name) as e: load_inpainter(tmp_path/f'{name}.pth')
+        assert '\n' not in str(e.value)
+    assert not trap.exists()
+    save_inpainter(nan_net(), tmp_path/'nan.safetensors')
+    with pytest.raises(InpaintError, match='NaN'): load_inpainter(tmp_path/'nan.safetensors')
+    for name,data in (('empty.safetensors', b''), ('text.safetensors', b'Dear diary'), ('text.pth', b'Dear diary'), ('w.zip', b'')):
+        (tmp_path/name).write_bytes(data)
+        with pytest.raises(InpaintError, match=name): load_inpainter(tmp_path/name)
+    with pytest.raises(FileNotFoundError, match='nowhere'): load_inpainter(tmp_path/'nowhere.safetensors')
+    with pytest.raises(InpaintError): load_inpainter(tmp_path)
+
+@pytest.mark.parametrize('size', ['7', '99999999', 'wide', '-96', ''])
+def test_a_lying_size(size, tmp_path):
+    from safetensors.torch import save_file
+    save_file({k: v.contiguous() for k,v in NET.state_dict().items()}, tmp_path/'w.safetensors', {'size': size})
+    with pytest.raises(InpaintError): load_inpainter(tmp_path/'w.safetensors')
+
+def test_default_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, 'DEFAULT_WEIGHTS', tmp_path/'default.safetensors')
+    with pytest.raises(InpaintError, match='gla_demo'): inpaint(PHOTO, HOLE)
+    save_inpainter(NET, tmp_path/'default.safetensors')
+    assert load_inpainter().size == 32
+    assert known_equal(inpaint(PHOTO, HOLE), PHOTO, HOLE)
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_cuda(tmp_path):
+    save_inpainter(NET, tmp_path/'w.safetensors')
+    assert next(load_inpainter(tmp_path/'w.safetensors').parameters()).is_cuda
+    cpu,gpu = (np.asarray(inpaint(PHOTO, HOLE, NET, device=d)).astype(int) for d in ('cpu', 'cuda'))
+    assert np.abs(cpu-gpu).max() <= 8 and not next(NET.parameters()).is_cuda
+    assert known_equal(inpaint(PHOTO, HOLE, tmp_path/'w.safetensors'), PHOTO, HOLE)
+
+# --- damaged files
+
+def damaged(data, rng):
+    "Cut a file short, or change some of its bytes"
+    if rng.random() < .3: return data[:rng.randrange(len(data))]
+    data,end = bytearray(data),rng.choice([60, len(data)])       # half of the time in the header
+    for _ in range(rng.choice([1, 3, 20])): data[rng.randrange(min(end, len(data)))] = rng.randrange(256)
+    return bytes(data)
+
+def try_damaged(n):
+    rng = random.Random(n)
+    photos = [encoded(PHOTO, f, **kw) for f,kw in (('PNG',{}), ('JPEG',{}), ('TIFF',{}), ('TIFF',dict(compression='tiff_lzw')), ('BMP',{}), ('GIF',{}), ('WEBP',{}), ('PPM',{}), ('JPEG2000',{}))]
+    photos += [encoded(picture(m, 40, 30), 'PNG') for m in ('P','I;16','1','LA')] + [encoded(picture('CMYK', 40, 30), 'JPEG'), encoded(PHOTO, 'JPEG', exif=Image.Exif())]
+    holes,outcomes = [encoded(Image.fromarray(HOLE), f) for f in ('PNG','TIFF','BMP')] + [encoded(Image.fromarray(HOLE).convert('L'), 'JPEG')],[]
+    for i in range(n):
+        photo,hole = (damaged(rng.choice(photos), rng),HOLE) if i%3 else (PHOTO,damaged(rng.choice(holes), rng))
+        try: inpaint(photo, hole, NET); outcomes.append(True)
+        except InpaintError as e:
+            assert '\n' not in str(e)
+            outcomes.append(False)
+    assert any(outcomes) and not all(outcomes)
+
+@pytest.mark.filterwarnings('ignore')
+def test_damaged_files(): try_damaged(100)
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')
+def test_many_damaged_files(): try_damaged(500)
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
+def test_damaged_weights(suffix, tmp_path):
+    save_inpainter(NET, tmp_path/'w.safetensors')
+    torch.save(NET.state_dict(), tmp_path/'w.pth')
+    data,rng = (tmp_path/f'w{suffix}').read_bytes(),random.Random(0)
+    for _ in range(30):
+        (tmp_path/f'bad{suffix}').write_bytes(damaged(data, rng))
+        try: inpaint(PHOTO, HOLE, tmp_path/f'bad{suffix}', device='cpu')
+        except InpaintError as e: assert '\n' not in str(e)
+
+# --- the command
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    "A folder with a photo, a hole and weights, which is the current one"
+    monkeypatch.chdir(tmp_path)
+    PHOTO.save('photo.png')
+    Image.fromarray(HOLE).save('hole.png')
+    save_inpainter(NET, 'w.safetensors')
+    return tmp_path
+
+def run(line): return main(line.split())
+
+def files(folder='.'): return sorted(p.name for p in Path(folder).iterdir())
+
+@pytest.mark.parametrize('out', ['out.png', 'out.tif', 'OUT.TIFF', 'new/folder/out.png'])
+def test_one_photo(place, out, capsys):
+    assert run(f'photo.png hole.png -o {out} --weights w.safetensors') == 0
+    assert known_equal(Image.open(out), PHOTO, HOLE)
+    assert capsys.readouterr() == ('','') and files(Path(out).parent)[-1] != '.tmp'
+
+def test_jpeg_is_written_with_a_warning(place, capsys):
+    assert run('photo.png hole.png -o out.jpg --weights w.safetensors') == 0
+    assert 'exact' in capsys.readouterr().err and Image.open('out.jpg').format == 'JPEG'
+
+@pytest.mark.parametrize('line,why', [('photo.png hole.png -o out.xyz', '.png'), ('photo.png hole.png -o out', '.png'), ('photo.png hole.png -o photo.png', 'is an input'), ('photo.png hole.png -o ./hole.png', 'is an input'),
+    ('photo.png hole.png -o link.png', 'is an input'), ('nowhere.png hole.png -o out.png', 'nowhere.png'), ('photo.png hole.png -o out.png --weights nowhere.pth', 'nowhere.pth'), ('photo.png . -o out.png', 'two files or two folders'),
+    ('photo.png photo.png -o out.png --weights photo.png', 'weights'), ('cmyk.tif hole.png -o out.png', 'tif'), ('photo.png hole.png -o photo.png/out.png', 'photo.png')])
+def test_mistakes_cost_one_line(place, line, why, capsys):
+    os.symlink('photo.png', 'link.png')
+    picture('CMYK', 40, 30).save('cmyk.tif')
+    before = {f: Path(f).read_bytes() for f in files()}
+    assert run(line + ('' if '--weights' in line else ' --weights w.safetensors')) == 1
+    out,err = capsys.readouterr()
+    assert out == '' and err.count('\n') == 1 and why in err
+    assert {f: Path(f).read_bytes() for f in files()} == before, "nothing is written, nothing is left behind"
+
+def test_suffix_is_checked_before_any_work(place, monkeypatch):
+    monkeypatch.setattr(inference, 'inpaint', lambda *a, **k: pytest.fail('worked before the check'))
+    assert run('photo.png hole.png -o out.xyz') == 1 and run('photo.png hole.png -o hole.png') == 1
+
+def test_a_failed_write_leaves_the_old_result(place, monkeypatch):
+    Path('out.png').write_bytes(b'old')
+    def broken(self, fp, *args, **kwargs): Path(fp).write_bytes(b'half'); raise OSError('disk full')
+    monkeypatch.setattr(Image.Image, 'save', broken)
+    assert run('photo.png hole.png -o out.png --weights w.safetensors') == 1
+    assert Path('out.png').read_bytes() == b'old' and files() == ['hole.png', 'out.png', 'photo.png', 'w.safetensors']
+
+def test_folders(place, capsys):
+    for d in ('photos', 'holes'): Path(d).mkdir()
+    for i in range(3): PHOTO.save(f'photos/{i}.png'); Image.fromarray(HOLE).save(f'holes/{i}.png')
+    picture('CMYK', 40, 30).save('photos/ink.jpg'); Image.fromarray(HOLE).save('holes/ink.bmp')
+    PHOTO.save('photos/dots.in.name.PNG'); Image.fromarray(HOLE).save('holes/dots.in.name.png')
+    Path('photos/1.png').write_bytes(b'damaged')
+    PHOTO.save('photos/lonely.png'); Image.fromarray(HOLE).save('holes/nobody.png')
+    PHOTO.save('photos/twice.png'); PHOTO.save('photos/twice.jpg'); Image.fromarray(HOLE).save('holes/twice.png')
+    Path('photos/notes.txt').write_text('not a picture'); Path('photos/.hidden.png').write_bytes(b'')
+    line = 'photos holes -o done/here --weights w.safetensors'
+    assert run(line) == 1
+    out,err = capsys.readouterr()
+    assert sorted(l.split(':')[0] for l in err.splitlines()) == ['1', 'lonely', 'nobody', 'twice'] and '4 filled' in out
+    assert files('done/here') == ['0.png', '2.png', 'dots.in.name.png', 'ink.tif']
+    assert known_equal(Image.open('done/here/0.png'), PHOTO, HOLE) and known_equal(Image.open('done/here/ink.tif'), Image.open('photos/ink.jpg'), HOLE)
+    stamps = {f: (Path('done/here')/f).stat().st_mtime_ns for f in files('done/here')}
+    for f in ('photos/1.png', 'photos/lonely.png', 'holes/nobody.png', 'photos/twice.jpg', 'photos/twice.png', 'holes/twice.png'): os.remove(f)
+    os.remove('holes/1.png')
+    assert run(line) == 0 and '4 done before' in capsys.readouterr().out
+    assert {f: (Path('done/here')/f).stat().st_mtime_ns for f in files('done/here')} == stamps
+
+@pytest.mark.parametrize('out', ['photos', 'holes', 'photo.png'])
+def test_folders_are_not_written_over(place, out, capsys):
+    for d in ('photos', 'holes'): Path(d).mkdir()
+    PHOTO.save('photos/a.png'); Image.fromarray(HOLE).save('holes/a.png')
+    assert run(f'photos holes -o {out} --weights w.safetensors') == 1
+    assert known_equal(Image.open('photos/a.png'), PHOTO, ~np.ones_like(HOLE)) and len(files(out) if Path(out).is_dir() else [1]) == 1
+
+def python(*args, **kwargs): return subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=300, **kwargs)
+
+def test_as_a_process(place):
+    env = dict(os.environ, COLUMNS='80')
+    help = python('-m', 'gla_inpaint.inference', '--help', env=env)
+    assert help.returncode == 0 and len(help.stdout.splitlines()) <= 24 and 'PHOTO' in help.stdout
+    bad = python('-m', 'gla_inpaint.inference', 'nowhere.png', 'hole.png', '-o', 'out.png', '--weights', 'w.safetensors', env=env)
+    assert bad.returncode == 1 and bad.stdout == '' and len(bad.stderr.splitlines()) == 1
+
+BIG = """
+import numpy as np, resource, torch
+torch.set_num_threads(1)
+from gla_inpaint.generator import Inpainter
+from gla_inpaint.inference import inpaint
+net = Inpainter(8)
+net.size = 96
+photo = np.random.default_rng(0).integers(0, 256, (3000,4000,3), dtype=np.uint8)
+hole = np.zeros((3000,4000), bool)
+hole[100:300,100:300] = hole[1000:1700,500:1100] = hole[1800:2900,2500:3900] = True
+out = np.asarray(inpaint(photo, hole, net))
+assert (out == photo)[~hole].all() and (out != photo)[hole].mean() > .9
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='ru_maxrss is in KiB on Linux')
+def test_twelve_megapixels_fit_in_3_gb():
+    done = python('-c', BIG)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout)/2**20 < 3
