@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin
 from gla_inpaint import inference
 from gla_inpaint.data import sample_photos
 from gla_inpaint.generator import Inpainter
-from gla_inpaint.inference import (InpaintError, find_crops, inpaint, load_inpainter, main, open_image, read_hole, save_inpainter)
+from gla_inpaint.inference import (InpaintError, find_crops, inpaint, load_inpainter, main, open_image, read_hole, save_inpainter, shrink)
 
 torch.set_num_threads(1)
 MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16')
@@ -246,6 +246,36 @@ def test_the_network_sees_its_own_scale(size, side, seen):
     if side > 100: assert (np.asarray(out)[216:184+side,316:284+side] == 128).all()       # away from the rim it is what was painted
     mask = net.seen[0][1]
     assert set(mask.unique().tolist()) == {0.,1.} and mask[0,0,seen//2,seen//2] == 0 and mask[0,0,0,0] == 1
+    assert abs((mask == 0).sum().sqrt() - (10 if side == 10 else seen/3)) < 2, "three times the hole, but no less than the network's size"
+
+class Paints(Watch):
+    "Paints what a function says, from the places x in [0,1] along the width"
+    def __init__(self, size, f):
+        super().__init__(size)
+        self.f = f
+    def forward(self, holed, mask): return (self.f((torch.arange(holed.shape[-1])+.5)/holed.shape[-1]).expand_as(holed),)*2
+
+def test_scaling_up_is_smooth_and_never_wraps_around():
+    hole = square(300, 300, (100,100), 100)
+    out = np.asarray(inpaint(np.zeros((300,300,3), np.uint8), hole, Paints(48, lambda x: 2*x-1))).astype(int)
+    row = out[150,:,0]
+    assert np.abs(row[110:190] - np.linspace(0, 255, 300)[110:190]).max() <= 2, "a ramp stays a ramp"
+    out = np.asarray(inpaint(np.zeros((300,300,3), np.uint8), hole, Paints(48, lambda x: torch.where(x < .5, -1., 1.))))
+    assert (out[110:190,110:140] < 20).all() and (out[110:190,160:190] > 235).all(), "overshoot is cut, not wrapped"
+
+def test_a_neighbouring_hole_is_unknown_too():
+    photo,near,far = np.random.default_rng(0).integers(0, 256, (100,100,3), dtype=np.uint8),square(100, 100, (40,40), 4),square(100, 100, (40,50), 30)
+    other = photo.copy(); other[far] = (255,0,255)
+    assert len(list(find_crops(near|far, 32))) == 2
+    assert np.array_equal(np.asarray(inpaint(photo, near|far, NET)), np.asarray(inpaint(other, near|far, NET)))
+
+def test_a_pixel_is_known_where_half_of_it_is():
+    mask = torch.ones(1,1,60,60); mask[...,:29] = 0
+    img,m = shrink(torch.full((1,3,60,60), .5), mask, (6,6))
+    assert m[0,0,0].tolist() == [0,0,0,1,1,1] and torch.allclose(img[...,3:], torch.tensor(.5))
+    speckled = torch.zeros(1,1,60,60); speckled[...,::5,::5] = 1
+    img,m = shrink(torch.full((1,3,60,60), .5), speckled, (6,6))
+    assert m.any() and torch.allclose(img, torch.tensor(.5)), "little is known, but all of that is used"
 
 # --- networks and weights
 
