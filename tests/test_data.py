@@ -1,5 +1,5 @@
 "What the notebook on photos cannot show: worker processes, a fresh interpreter, odd and damaged files, a whole Learner."
-import hashlib, io, os, subprocess, sys, warnings
+import hashlib, io, itertools, os, subprocess, sys, warnings
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
@@ -120,7 +120,7 @@ def test_photos_of_names_what_the_batch_shows():
 
 def test_sample_properties(album):
     ds = InpaintDataset(find_photos(album), (24,48), (.1,.3), seed=1)
-    assert len(list(ds)) == 11, 'iterating over the dataset ends'
+    assert len(list(itertools.islice(ds, 50))) == 11, 'iterating over the dataset ends'
     for ds.epoch in range(3):
         for holed,mask,truth in ds:
             assert type(holed) is type(mask) is type(truth) is torch.Tensor and holed.dtype == mask.dtype == torch.float32
@@ -139,6 +139,8 @@ def test_holes_of_a_pass_all_differ_and_validation_is_fixed(album):
         fixed = list(valid) if epoch == 1 else fixed
         assert equal(valid, fixed)
     assert len(seen) == 33
+    other = InpaintDataset(photos, 32, seed=2, train=True); other.epoch = 3
+    assert not seen & {m.numpy().tobytes() for _,m,_ in other}, 'another seed, other holes'
     for p,(_,_,truth) in zip(photos, fixed):
         assert torch.equal(truth, torch.from_numpy(pixels(crop_photo(load_photo(p), (32,32)))).permute(2,0,1)/127.5 - 1)
 
@@ -147,6 +149,12 @@ def test_every_box_is_accepted_by_pillow():
         for size in ((48,48), (49,49), (93,93), (100,37)):
             for rng in (None, np.random.default_rng(W)):
                 assert crop_photo(Image.new('RGB', (W,W+7)), size, rng).size == size[::-1]
+
+def test_crops_are_mirrored_never_turned():
+    corners = Image.new('RGB', (64,64)); corners.paste((255,0,0), (0,0,32,32)); corners.paste((0,255,0), (32,0,64,32)) # red, green above; black below
+    up = [pixels(crop_photo(corners, (64,64), np.random.default_rng(i)))[2] for i in range(100)]
+    first = [tuple(row[2] > 200) for row in up]
+    assert set(first) == {(True,False,False), (False,True,False)} and 30 < first.count((True,False,False)) < 70
 
 def test_small_photos_are_scaled_up_whole():
     for seed in range(20): assert crop_box((30,20), (64,96), np.random.default_rng(seed)) == (0,0,30,20)

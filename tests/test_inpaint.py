@@ -261,7 +261,14 @@ def test_scaling_up_is_smooth_and_never_wraps_around():
     row = out[150,:,0]
     assert np.abs(row[110:190] - np.linspace(0, 255, 300)[110:190]).max() <= 2, "a ramp stays a ramp"
     out = np.asarray(inpaint(np.zeros((300,300,3), np.uint8), hole, Paints(48, lambda x: torch.where(x < .5, -1., 1.))))
-    assert (out[110:190,110:140] < 20).all() and (out[110:190,160:190] > 235).all(), "overshoot is cut, not wrapped"
+    assert (out[110:190,110:147] < 128).all() and (out[110:190,153:190] > 127).all(), "overshoot is cut, not wrapped"
+    out = np.asarray(inpaint(np.full((300,300,3), 255, np.uint8), hole, Paints(48, lambda x: -torch.ones_like(x))))
+    assert (out[150,150] == 0).all() and (out[150,100] > 60).all(), "at the rim it starts from the rim's colour"
+
+def test_a_small_photo_is_scaled_up_as_it_is_shaped():
+    net = Watch(96)
+    inpaint(picture('RGB', 40, 20), square(20, 40, (5,8), 4), net)
+    assert net.seen[0][0] == (1,3,48,96)
 
 def test_a_neighbouring_hole_is_unknown_too():
     photo,near,far = np.random.default_rng(0).integers(0, 256, (100,100,3), dtype=np.uint8),square(100, 100, (40,40), 4),square(100, 100, (40,50), 30)
@@ -276,6 +283,19 @@ def test_a_pixel_is_known_where_half_of_it_is():
     speckled = torch.zeros(1,1,60,60); speckled[...,::5,::5] = 1
     img,m = shrink(torch.full((1,3,60,60), .5), speckled, (6,6))
     assert m.any() and torch.allclose(img, torch.tensor(.5)), "little is known, but all of that is used"
+
+class Answers(Watch):
+    "Says black in the coarse picture, and in the refined one what the photo has as colours"
+    def forward(self, holed, mask): return -torch.ones_like(holed),self.truth[..., :holed.shape[-2], :holed.shape[-1]]
+
+@pytest.mark.parametrize('mode', MODES)
+def test_a_network_that_knows_the_photo_gives_it_back(mode):
+    "in and out of each mode, the right pixel at the right place, from the refined picture: at most one step of rounding"
+    photo,net = picture(mode, 64, 64),Answers(64)
+    if mode == 'CMYK': photo = photo.convert('RGB').convert('CMYK')                       # without black ink, as it is written
+    net.truth = inference.to_network(photo)
+    out = inpaint(photo, square(64, 64, (10,20), 20), net)
+    assert np.abs(np.asarray(out).astype(int) - np.asarray(photo)).max() <= 1
 
 # --- networks and weights
 
