@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from .masks import hole_ratio
 from .inference import InpaintError, inpaint, open_image, read_hole, save_photo, to_network
 
-# %% ../nbs/10_draw.ipynb #10_draw-08
+# %% ../nbs/10_draw.ipynb #10_draw-10
 def stroke_area(
     shape:tuple, # (height, width) of the photo
     points:np.ndarray, # [V,2] as (x, y), in photo pixels
@@ -34,7 +34,7 @@ def stroke_area(
         area[top:bottom, left:right] |= (x-t*dx)**2 + (y-t*dy)**2 <= r*r
     return area
 
-# %% ../nbs/10_draw.ipynb #10_draw-11
+# %% ../nbs/10_draw.ipynb #10_draw-13
 TOOLS = ('brush', 'eraser', 'rectangle')
 
 def draw_stroke(
@@ -51,7 +51,7 @@ def draw_stroke(
     else: area = stroke_area(hole.shape, points, width)
     return hole & ~area if tool == 'eraser' else hole | area
 
-# %% ../nbs/10_draw.ipynb #10_draw-14
+# %% ../nbs/10_draw.ipynb #10_draw-16
 FAR,MANY = 1_000_000,100_000  # pixels and points that no real stroke has
 
 def _is_number(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= FAR
@@ -69,8 +69,8 @@ def read_stroke(
     if tool == 'rectangle' and len(points) != 2: raise InpaintError("a rectangle has two corners")
     return tool,np.array(points, dtype=float),width
 
-# %% ../nbs/10_draw.ipynb #10_draw-17
-HOLE_COLOUR = (225, 30, 70)
+# %% ../nbs/10_draw.ipynb #10_draw-19
+HOLE_COLOUR = (235, 0, 220)
 
 def hole_to_png(
     hole:np.ndarray, # [H,W] bool
@@ -87,7 +87,7 @@ def png_to_hole(
     "The hole again, to the bit"
     with Image.open(BytesIO(png)) as im: return np.asarray(im) > 0
 
-# %% ../nbs/10_draw.ipynb #10_draw-20
+# %% ../nbs/10_draw.ipynb #10_draw-22
 class History:
     "A state with undo and redo"
     def __init__(self,
@@ -107,7 +107,7 @@ class History:
         "Go forward again, if there is a future"
         if self.future: self.past.append(self.now); self.now = self.future.pop()
 
-# %% ../nbs/10_draw.ipynb #10_draw-23
+# %% ../nbs/10_draw.ipynb #10_draw-25
 VIEW = 1600  # longer side of the copy that the browser shows, in pixels
 
 def to_jpeg(
@@ -120,7 +120,7 @@ def to_jpeg(
     Image.fromarray(rgb.round().astype(np.uint8)).save(out, 'JPEG', quality=92, subsampling=0)
     return out.getvalue()
 
-# %% ../nbs/10_draw.ipynb #10_draw-26
+# %% ../nbs/10_draw.ipynb #10_draw-28
 PAINT_JS = """
 const decode = async bytes => bytes?.byteLength ? createImageBitmap(new Blob([bytes])) : null;
 
@@ -165,7 +165,7 @@ function paint(canvas, view) {  // view: size, colour, photo, filled, hole, stro
 }
 """
 
-# %% ../nbs/10_draw.ipynb #10_draw-28
+# %% ../nbs/10_draw.ipynb #10_draw-30
 POINTER_JS = """
 function listenToPointer(canvas, view, get, refresh, start, send) {
   let stroke = null;
@@ -206,14 +206,21 @@ function listenToPointer(canvas, view, get, refresh, start, send) {
 }
 """
 
-# %% ../nbs/10_draw.ipynb #10_draw-30
+# %% ../nbs/10_draw.ipynb #10_draw-32
 RENDER_JS = """
+function mend(drawer) {
+  for (const slider of drawer.querySelectorAll(".widget-slider"))
+    slider.querySelector("[role=slider]")?.setAttribute("aria-label", slider.querySelector("label")?.textContent);
+  const words = drawer.querySelector(".widget-upload")?.lastChild;
+  if (words?.nodeType == Node.TEXT_NODE && words.nodeValue.endsWith(" (0)")) words.nodeValue = words.nodeValue.slice(0, -4);
+}
+
 function render({model, el}) {
   const get = name => model.get(name), [w, h] = get("size");
   const canvas = document.createElement("canvas"), status = document.createElement("div");
   const view = {size: [w, h], colour: get("colour"), strokes: [], layer: document.createElement("canvas")};
   let asked = 0, turn = 0;
-  const refresh = () => { asked ||= requestAnimationFrame(() => { asked = 0; paint(canvas, view); }); };
+  const refresh = () => { asked ||= requestAnimationFrame(() => { asked = 0; paint(canvas, view); mend(el.closest(".gla-drawer") ?? el); }); };
   const set = (name, value) => { model.set(name, value); model.save_changes(); };
 
   canvas.tabIndex = 0;
@@ -261,8 +268,9 @@ function render({model, el}) {
 export default {render};
 """
 
-# %% ../nbs/10_draw.ipynb #10_draw-32
+# %% ../nbs/10_draw.ipynb #10_draw-34
 CANVAS_CSS = """
+.gla-draw { padding: 4px; }
 .gla-draw canvas { display: block; cursor: crosshair; border-radius: 3px; }
 .gla-draw canvas:focus-visible { outline: 3px solid #2a7de1; outline-offset: 2px; }
 .gla-draw [role=status] { min-height: 1.5em; padding-top: 6px; }
@@ -288,7 +296,7 @@ class HoleCanvas(anywidget.AnyWidget):
     status = traitlets.Unicode(help="one line for people").tag(sync=True)
     state = traitlets.Unicode('ready', help="ready, busy or error").tag(sync=True)
 
-# %% ../nbs/10_draw.ipynb #10_draw-36
+# %% ../nbs/10_draw.ipynb #10_draw-38
 _BUTTONS = dict(undo=('Undo', 'undo', 'Take back the last step (Ctrl+Z)'), redo=('Redo', 'repeat', 'Do it again (Ctrl+Shift+Z)'),
                 clear=('Clear', 'trash', 'Remove the whole hole; undo brings it back'), fill=('Fill', 'magic', 'Fill the hole'),
                 save=('Save', 'save', "Write the hole, and the filled photo, into the notebook's folder"))
@@ -300,7 +308,7 @@ def _make_buttons():
     return made
 
 def _make_tools():
-    return widgets.ToggleButtons(options=[(t.title(), t) for t in TOOLS], icons=('paint-brush', 'eraser', 'square-o'), style=dict(button_width='auto'),
+    return widgets.ToggleButtons(options=[(t.title(), t) for t in TOOLS], style=dict(button_width='auto'),
                                  tooltips=('Mark what is to be filled', 'Take marks away', 'Mark a rectangle'))
 
 def _make_brush(canvas): return widgets.IntSlider(canvas.brush, min=2, max=canvas.largest, description='Brush size', tooltip='In pixels of the photo; keys [ and ]')
@@ -309,7 +317,7 @@ def _make_upload():
     return widgets.FileUpload(accept='image/*', description='Load hole', tooltip='A picture of the same size, white where to fill', layout=dict(width='auto'))
 def _make_row(*children): return widgets.HBox(children, layout=dict(flex_flow='row wrap', align_items='center', overflow='visible'))
 
-# %% ../nbs/10_draw.ipynb #10_draw-38
+# %% ../nbs/10_draw.ipynb #10_draw-40
 class HoleDrawer(widgets.VBox):
     """Draw a hole on a photo and fill it.
 
@@ -334,6 +342,7 @@ class HoleDrawer(widgets.VBox):
 
     def _connect(self):
         "Tie buttons, sliders and messages to what they do"
+        self.add_class('gla-drawer')
         traitlets.link((self.tools, 'value'), (self.canvas, 'tool'))
         widgets.jslink((self.brush, 'value'), (self.canvas, 'brush'))
         widgets.jslink((self.compare, 'value'), (self.canvas, 'reveal'))
@@ -351,7 +360,7 @@ class HoleDrawer(widgets.VBox):
         "The result for this hole, if there is one"
         return self._result[1] if self._result[0] == self.history.now else None
 
-# %% ../nbs/10_draw.ipynb #10_draw-40
+# %% ../nbs/10_draw.ipynb #10_draw-42
 @patch
 def _say(self:HoleDrawer, text, state='ready'):
     "The line under the canvas"
@@ -374,7 +383,7 @@ def _change(self:HoleDrawer, hole, seen=0):
     self.history.change(hole_to_png(hole))
     self._show(seen)
 
-# %% ../nbs/10_draw.ipynb #10_draw-42
+# %% ../nbs/10_draw.ipynb #10_draw-44
 @patch
 @contextmanager
 def _trying(self:HoleDrawer):
@@ -397,7 +406,7 @@ def receive(self:HoleDrawer,
         return getattr(self, msg['kind'])()
     self.canvas.drawn = self.canvas.drawn | dict(seen=max(seen, self.canvas.drawn['seen']))
 
-# %% ../nbs/10_draw.ipynb #10_draw-44
+# %% ../nbs/10_draw.ipynb #10_draw-46
 @patch
 def undo(self:HoleDrawer):
     "Take back the last step"
@@ -429,7 +438,7 @@ def _on_upload(self:HoleDrawer, change):
     if change['new']: self.load(bytes(change['new'][0]['content']))
     self.upload.value = ()
 
-# %% ../nbs/10_draw.ipynb #10_draw-46
+# %% ../nbs/10_draw.ipynb #10_draw-48
 @patch
 def fill(self:HoleDrawer)->Image.Image: # the filled photo; None, and a message in the widget, where that fails
     "Fill the hole and show the result"

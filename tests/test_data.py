@@ -285,12 +285,31 @@ def test_random_damage_raises_nothing_unexpected():
             except UNREADABLE: pass
     assert 200 < read < 1900
 
+def test_careless_exif_is_read_upright():
+    "Some programs write tags of the wrong type. Only the orientation matters, and it is sound here."
+    exif,right = Image.Exif(),picture()
+    exif[0x010e],exif[0x0112],exif[0x011a] = 'text',6,72.
+    f = io.BytesIO(); right.transpose(Image.Transpose.ROTATE_90).save(f, 'WEBP', exif=exif, lossless=True); f = f.getvalue()
+    at = f.index(b'\x01\x0e\x00\x02') + 1 # the description's tag, 0x010e; its type is text, which others may not be
+    for tag in set(range(256)) - {0x12}:
+        got = load_photo(io.BytesIO(f[:at] + bytes([tag]) + f[at+1:]))
+        assert (pixels(got) == pixels(right)).all()
+
+@pytest.mark.parametrize('turn', range(1, 9))
+@pytest.mark.parametrize('fmt', ['PNG', 'TIFF', 'WEBP'])
+def test_all_orientations(fmt, turn):
+    "Against Pillow's own reading of the tag."
+    from PIL import ImageOps
+    exif = Image.Exif(); exif[0x0112] = turn
+    f = io.BytesIO(); picture().save(f, fmt, exif=exif, **(dict(lossless=True) if fmt == 'WEBP' else {}))
+    assert (pixels(load_photo(f)) == pixels(ImageOps.exif_transpose(Image.open(f)))).all()
+
 def test_lazily_opened_images_survive_workers(album):
     "Open files are shared between forked workers, and so is the position in them."
-    for i in range(8): picture(i, (200,200)).save(album/f'p{i:02d}.jpg')
-    files = sorted(album.glob('*.jpg'))
-    a,b = (inpaint_dataloaders([Image.open(f) for f in files], 32, 1, valid=.2, num_workers=n, device='cpu') for n in (0,3))
-    assert equal(a.train, b.train)
+    noise = np.random.default_rng(0).integers(0, 256, (6,300,400,3), dtype=np.uint8)
+    files = [png(Image.fromarray(n), album/f'n{i}.png') for i,n in enumerate(noise)] # far larger than a read buffer
+    a,b = (inpaint_dataloaders([Image.open(f) for f in files], 32, 1, valid=files[:1], num_workers=n, device='cpu') for n in (0,3))
+    for _ in range(2): assert equal(a.train, b.train)
 
 # --- folders, splits, arguments
 
@@ -313,6 +332,7 @@ def test_split_shares_nothing(album):
         assert not {p.read_bytes() for p in a} & {p.read_bytes() for p in b}
         sides.add(tuple(b))
     assert len(sides) > 10 and split_photos(photos, .25, 3) == split_photos(photos, .25, 3)
+    assert [len(x) for x in split_photos(photos[:5], .01)] == [4, 1] and [len(x) for x in split_photos(photos[4:9], .99)] == [1, 4]
     pics = [picture(i%2) for i in range(6)]
     a,b = split_photos(pics, .9)
     assert len(a) == len(b) == 3 and a[0] == a[1] != b[0]
