@@ -1,6 +1,5 @@
 "The library is what the notebooks export, the notebooks are clean, the README is the index notebook."
 import os, shutil, subprocess, sys
-from filecmp import dircmp
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,14 @@ def copy(tmp_path_factory):
 def run(*cmd, cwd): subprocess.run(cmd, cwd=cwd, env=ENV, check=True, capture_output=True, text=True)
 
 
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob('*') if p.is_file() and not {'__pycache__', '.ipynb_checkpoints'} & set(p.parts)}
+
+
 def differing(a, b):
     "Names of files that differ between two folders."
-    cmp = dircmp(a, b, ignore=['__pycache__', '.ipynb_checkpoints'], shallow=False)
-    return cmp.diff_files+cmp.left_only+cmp.right_only+[f'{d}/{f}' for d,sub in cmp.subdirs.items() for f in differing(sub.left, sub.right)]
+    a,b = contents(a),contents(b)
+    return sorted(str(p) for p in a.keys() | b.keys() if a.get(p) != b.get(p))
 
 
 def test_library_is_exported(copy):
