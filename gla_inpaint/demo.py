@@ -155,7 +155,7 @@ def loss_figure(
         v = parts.get(name) or []
         low.plot(range(n-len(v), n), [x.item() for x in v], lw=.8, color=c, label=label)
     low.set_xlabel('step')
-    for ax in (top, low): ax.set_ylabel('loss'); ax.legend(loc='upper right'); ax.grid(alpha=.3)
+    for ax,place in ((top, 'upper right'), (low, 'upper left')): ax.set_ylabel('loss'); ax.legend(loc=place); ax.grid(alpha=.3)
     return fig
 
 # %% ../nbs/13_demo.ipynb #13_demo-20
