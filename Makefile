@@ -40,7 +40,7 @@ notebooks: install  ## run all notebooks anew and store their outputs
 readme:  ## README.md from nbs/index.ipynb
 	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp)' nbs/index.ipynb | sed -E 's#\]\((images/|[0-9][^)]*ipynb)#](nbs/\1#g' \
 	  | awk '/^```/ { print (!f && $$0 == "```") ? "```python" : $$0; f = !f; next } { print }' > README.md.new
-	mv README.md.new README.md
+	test -s README.md.new && mv README.md.new README.md
 
 docs: install  ## the site, in _docs/ (needs the quarto program)
 	@command -v quarto >/dev/null || { echo "The site needs quarto, which is no Python package: get it from quarto.org, then run make docs again."; exit 1; }

@@ -174,7 +174,7 @@ def with_pixels(
     return out
 
 # %% ../nbs/09_inference.ipynb #09_inference-26
-CONTEXT = 3  # side of a crop, in widths of its hole
+CONTEXT = 3  # side of a crop, in longer sides of its hole
 
 def square_box(
     centre:tuple, # (x, y) in pixels
