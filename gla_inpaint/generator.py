@@ -65,7 +65,11 @@ def attention_head(
     return stack(4, [(w,5), (w,3,2), (2*w,), (4*w,3,2), (4*w,), (4*w,)])
 
 class Plain(Conv):
-    "The 3x3 convolution that stands in for an attention module in the ablations (section 4.3)."
+    "The 3x3 convolution, without activation like the modules' rows, that stands in for one in the ablations (section 4.3)."
+    def __init__(self,
+        ci:int, # channels in
+        co:int, # channels out
+    ): super().__init__(ci, co, act=False)
     def forward(self,
         psi:torch.Tensor, # feature map [B,C,H,W]
         mask:torch.Tensor, # not used

@@ -34,9 +34,10 @@ class InpaintLoss:
     def __call__(self,
         pred:tuple, # (coarse, refined), each [B,3,H,W] in [-1,1]
         truth:Tensor, # [B,3,H,W] in [-1,1]
-        **kwargs, # fastai's reduction, which does not apply: SSIM has no value per pixel
-    )->Tensor: # scalar
+        reduction:str='mean', # 'mean', or 'none' for a value per photograph
+    )->Tensor: # scalar, or [B]
         "Reconstruction loss of both outputs."
+        if reduction == 'none': return torch.stack([self([p[None] for p in one], t[None]) for *one,t in zip(*pred, truth)])
         return reconstruction_loss(*pred, truth, self.lam)
     def activation(self,
         pred:tuple, # the model's output
@@ -111,9 +112,15 @@ class AdversarialCB(Callback):
     def __getstate__(self): return {k:v for k,v in self.__dict__.items() if k not in ('net', 'd_opt')}
 
     def before_fit(self):
-        "Discriminator to the generator's device."
+        "Discriminator to the generator's device, with an optimizer."
         if not hasattr(self, 'net'): raise RuntimeError('an exported learner has no discriminator: train from learn.save/learn.load, or use get_learner')
         self.net.to(next(self.model.parameters()).device).train()
+        if self.d_opt is None: self.create_opt()
+        self.from_pct = 0. if any(isinstance(cb, LRFinder) for cb in self.learn.cbs) else self.start    # lr_find looks at the whole loss
+
+    def create_opt(self):
+        "An optimizer of the same kind as the generator's."
+        self.d_opt = self.learn.opt_func(list(self.net.parameters()), lr=self.learn.lr)
 
     def judge(self,
         truth:Tensor, # photographs [B,3,H,W]
@@ -127,7 +134,7 @@ class AdversarialCB(Callback):
         fake:Tensor, # composites [B,3,H,W]
     ):
         "Eq. 20: one step of the discriminator, at the generator's learning rate."
-        for k in ('lr', 'mom', 'sqr_mom'): self.d_opt.set_hyper(k, float(self.opt.hypers[-1][k]))
+        for k in ('lr', 'mom', 'sqr_mom', 'wd'): self.d_opt.set_hyper(k, float(self.opt.hypers[-1][k]))
         loss = discriminator_loss(*self.judge(truth, fake.detach()), self.lorentz)
         self.learn.loss_log.put('d_loss', loss)
         loss.backward()
@@ -147,7 +154,7 @@ class AdversarialCB(Callback):
 
     def after_loss(self):
         "D's step on detached composites, then D afresh for G's loss."
-        if not self.training or self.pct_train < self.start: return
+        if not self.training or self.pct_train < self.from_pct: return
         (holed,mask),(truth,) = self.xb,self.yb
         fake = composite(self.pred[1], holed, mask)
         self.step_d(truth, fake)
@@ -162,7 +169,16 @@ class BF16(MixedPrecision):
     def before_fit(self):
         "bfloat16 has float32's range: there is nothing to scale."
         kind = next(self.model.parameters()).device.type
-        self.autocast,self.learn.scaler,self.scales = torch.autocast(kind, torch.bfloat16),torch.amp.GradScaler(kind, enabled=False),L()
+        self.autocast,self.learn.scaler,self.scales,self.inside = torch.autocast(kind, torch.bfloat16),torch.amp.GradScaler(kind, enabled=False),L(),False
+    def before_batch(self):
+        "Into bfloat16."
+        super().before_batch()
+        self.inside = True
+    def after_loss(self):
+        "Out of it, once; also where an error has ended the batch."
+        if self.inside: super().after_loss()
+        self.inside = False
+
 
 def _beside(file): return file.with_name(file.stem+'_d.pth')
 
@@ -177,7 +193,7 @@ class InpaintLearner(Learner):
     def create_opt(self):
         "An optimizer for each network."
         super().create_opt()
-        if self.rival and hasattr(self.rival, 'net'): self.rival.d_opt = self.opt_func(list(self.rival.net.parameters()), lr=self.lr)
+        if self.rival and hasattr(self.rival, 'net'): self.rival.create_opt()
 
     def save(self,
         file:str, # name under path/model_dir, without suffix
@@ -193,9 +209,12 @@ class InpaintLearner(Learner):
         device=None, # where to; default: the data's
         **kwargs, # as for fastai's `load`, such as with_opt=False
     ): # the learner
-        "Load what `save` wrote. Raises FileNotFoundError where the discriminator's file is missing."
+        "Load what `save` wrote. Raises FileNotFoundError, before anything is changed, where the discriminator's file is missing."
+        if device is None: device = self.dls.device
+        beside = _beside(self.path/self.model_dir/f'{file}.pth')
+        if self.rival and not beside.exists(): raise FileNotFoundError(f'{beside} is missing: it holds the discriminator; for the generator alone use get_learner(..., adversarial=False)')
         super().load(file, device=device, **kwargs)
-        if self.rival: load_model(_beside(self.path/self.model_dir/f'{file}.pth'), self.rival.net, self.rival.d_opt, device=device, **kwargs)
+        if self.rival: load_model(beside, self.rival.net, self.rival.d_opt, device=device, **kwargs)
         return self
 
     def export(self,
@@ -206,6 +225,15 @@ class InpaintLearner(Learner):
         d_opt = self.rival and self.rival.d_opt
         super().export(fname, **kwargs)
         if self.rival: self.rival.d_opt = d_opt             # export has made new optimizers
+
+    def one_batch(self,
+        *args, # as for fastai's `one_batch`
+    ):
+        "One batch; an error in it does not leave the process in bfloat16."
+        try: super().one_batch(*args)
+        finally:
+            for cb in self.cbs:
+                if isinstance(cb, BF16): cb.after_loss()
 
     def to_bf16(self):
         "Train in bfloat16, on a GPU or a CPU."

@@ -37,11 +37,30 @@ def test_save_and_load_across_processes(tmp_path):
     assert saved == loaded != other and int(saved[1]) > 100
 
 
-def test_training_goes_on_from_what_was_saved(tmp_path):
-    "With the discriminator's file gone, load refuses rather than going on with a stranger."
+def test_a_missing_discriminator_is_refused_before_anything_changes(tmp_path):
     run("fit(fresh(1), 1).save('both')", tmp_path)
     (tmp_path/'models/both_d.pth').unlink()
-    with pytest.raises(AssertionError, match='both_d.pth'): run("fresh(2).load('both')", tmp_path)
+    assert run('''
+learn = fresh(2); learn.create_opt(); before = state(learn)
+try: learn.load('both')
+except FileNotFoundError as e: print('both_d.pth' in str(e), state(learn) == before)''', tmp_path) == ['True', 'True']
+
+
+def test_fit_makes_the_optimizer_that_is_missing(tmp_path):
+    "After an export without a fit, and after a fit without the callback."
+    assert run('''
+a,b = fresh(1),fresh(1); a.export(); fit(a, 1)
+with b.removed_cbs([b.rival]): fit(b, 1)
+fit(b, 1)
+print(all(l.rival.d_opt is not None and l.loss_log.mean('d_loss') > 0 for l in (a, b)))''', tmp_path) == ['True']
+
+
+def test_an_error_leaves_bfloat16(tmp_path):
+    assert run('''
+learn = fresh(1).to_bf16()
+with torch.no_grad(): next(learn.model.parameters())[0] = float('nan')
+try: fit(learn, 1)
+except FloatingPointError: print((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)''', tmp_path) == ['torch.float32']
 
 
 def test_export_fills_in_another_process(tmp_path):
