@@ -23,7 +23,7 @@ from skimage.restoration import inpaint_biharmonic
 
 from .data import HELD_OUT, InpaintDataset, find_photos, inpaint_dataloaders, sample_photos, show_rows
 from .generator import composite
-from .inference import load_inpainter, save_inpainter
+from .inference import replacing, save_inpainter
 from .learner import InpaintLearner, get_learner
 from .masks import holes_in_ratio, mask_from_hole
 from .metrics import inpaint_metrics
@@ -139,10 +139,8 @@ def write_figure(
     path:Path, # .png
 ):
     "Save a figure whole or not at all."
-    part = path.with_suffix('.part.png')
-    fig.savefig(part, dpi=110)
+    with replacing(path) as tmp: fig.savefig(tmp, dpi=110)
     plt.close(fig)
-    part.replace(path)
 
 def loss_figure(
     parts:dict, # name -> list of values, one a step
