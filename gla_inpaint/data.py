@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HELD_OUT', 'UNREADABLE', 'SUFFIXES', 'sample_photos', 'upright', 'to_8_bit', 'to_rgb', 'load_photo', 'can_open',
            'find_photos', 'to_tensor', 'show_rows', 'crop_box', 'crop_photo', 'to_pair', 'InpaintDataset', 'InpaintDL',
-           'split_photos', 'inpaint_dataloaders']
+           'split_photos', 'make_loaders', 'inpaint_dataloaders']
 
 # %% ../nbs/01_data.ipynb #01_data-05
 import struct, warnings
@@ -197,11 +197,25 @@ class InpaintDataset:
 
 # %% ../nbs/01_data.ipynb #01_data-39
 class InpaintDL(TfmdDL):
-    "fastai loader of an `InpaintDataset`: each pass adds one to `dataset.epoch`, which names it, also its order. To resume after k passes, set `dataset.epoch = k`."
+    "fastai loader of an `InpaintDataset`: each pass adds one to `dataset.epoch`, which names it, also its order. To resume after k passes and n batches, set `dataset.epoch = k` and `first = n`."
+    first = 0 # the batch with which the next pass begins
     def before_iter(self):
         "A new pass."
         super().before_iter()
         self.dataset.epoch += 1
+
+    def after_iter(self):
+        "The next pass is a whole one."
+        super().after_iter()
+        self.first = 0
+
+    def order(self)->list: # indices of the photos
+        "The order of the current pass, from its beginning."
+        return super().get_idxs()
+
+    def get_idxs(self)->list: # indices of the photos
+        "What is left of the current pass."
+        return self.order()[self.first*self.bs:]
 
     def shuffle_fn(self,
         idxs:list, # indices of the photos
@@ -219,7 +233,7 @@ class InpaintDL(TfmdDL):
         step:int, # number of the batch in the current pass, from 0
     )->list: # paths or PIL images
         "The photographs in one batch of the current pass."
-        return [self.dataset.photos[i] for i in self.get_idxs()[step*self.bs:(step+1)*self.bs]]
+        return [self.dataset.photos[i] for i in self.order()[step*self.bs:(step+1)*self.bs]]
 
     def show_batch(self,
         b:tuple=None, # (holed, mask, truth); default: one_batch()
@@ -257,6 +271,22 @@ def split_photos(
     return [p for p,c in zip(photos, content) if c not in held],[p for p,c in zip(photos, content) if c in held]
 
 # %% ../nbs/01_data.ipynb #01_data-50
+def make_loaders(
+    train:list, # paths or PIL images to train on, taken as they are
+    valid:list, # to validate on
+    size, # pixels, or (height, width), each 16 or more
+    bs:int, # photos in a batch
+    ratio:tuple=(.05,.5), # share of each image that is hole: at least, less than
+    seed:int=0, # of order, crops and holes
+    valid_ratio:tuple=None, # `ratio` for validation; default: the same
+    device=None, # where the batches go; default: the GPU if there is one
+    **kwargs, # more for fastai's loader, such as num_workers
+)->DataLoaders: # batches (holed, mask, truth)
+    "Loaders over two lists that are known already, such as those of a run that is resumed."
+    sets = InpaintDataset(train, size, ratio, seed),InpaintDataset(valid, size, valid_ratio or ratio, seed, train=False)
+    loaders = [InpaintDL(d, bs=bs, shuffle=d.train, drop_last=d.train and len(d) >= bs, **kwargs) for d in sets]
+    return DataLoaders(*loaders, device=device or default_device())
+
 def inpaint_dataloaders(
     path, # folder of photos, searched with the folders in it, or list of paths or PIL images
     size=256, # pixels, or (height, width), each 16 or more
@@ -273,6 +303,7 @@ def inpaint_dataloaders(
     if not isinstance(bs, Integral) or bs < 1: raise ValueError(f"bs must be a whole number, 1 or more, not {bs!r}")
     photos = find_photos(path)
     photos,held = split_photos(photos, valid, seed) if isinstance(valid, (int, float)) else (photos, find_photos(valid))
-    loaders = [InpaintDL(InpaintDataset(p, size, ratio, seed, train), bs=bs, shuffle=train, drop_last=train and len(p) >= bs, num_workers=num_workers, **kwargs)
-               for p,train in ((photos, True), (held, False))]
-    return DataLoaders(*loaders, path=path if isinstance(path, (str, Path)) else '.', device=device or default_device())
+    dls = make_loaders(photos, held, size, bs, ratio, seed, device=device, num_workers=num_workers, **kwargs)
+    dls.path = Path(path if isinstance(path, (str, Path)) else '.')
+    return dls
+

@@ -1,0 +1,70 @@
+"Several processes (gloo, on the CPU) train as one: equal weights everywhere, and those of one process with the whole batch."
+import os, socket, subprocess, sys
+import pytest, torch
+
+TRAIN = '''
+import sys, warnings; warnings.filterwarnings('ignore')
+import numpy as np, torch
+from PIL import Image
+from fastai.callback.core import Callback
+from fastai.torch_core import num_distrib, rank_distrib, set_seed
+from gla_inpaint.data import make_loaders
+from gla_inpaint.learner import get_learner
+torch.set_num_threads(1)
+ranks = max(1, num_distrib())
+rng = np.random.default_rng(0)
+photos = [Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)) for _ in range(23)]
+dls = make_loaders(photos, photos[:5], 32, 4//ranks, num_workers=0, device='cpu')
+class Double(Callback):
+    order = -5
+    def before_batch(self):
+        self.learn.xb,self.learn.yb = [tuple(t.double() for t in b) for b in (self.xb, self.yb)]
+        if self.training and EMPTY and rank_distrib() == ranks-1: self.learn.xb = self.yb[0],torch.ones_like(self.xb[1])
+EMPTY = sys.argv[2] == 'empty'
+set_seed(0)
+learn = get_learner(dls, width=4, lr=1e-3, cbs=Double())
+learn.model.double(); learn.rival.net.double().head[0].p = 0.
+with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(1)
+torch.save(dict(steps=len(learn.recorder.losses), row=list(learn.recorder.values[-1]),
+                states=[learn.model.state_dict(), learn.rival.net.state_dict()]), f'{sys.argv[1]}-{rank_distrib()}.pt')
+'''
+
+
+def free_port():
+    with socket.socket() as s: s.bind(('127.0.0.1', 0)); return s.getsockname()[1]
+
+
+def start(code, ranks, *args, cwd):
+    env = dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()), ACCELERATE_USE_CPU='true', OMP_NUM_THREADS='1')
+    of = lambda r: dict(env, WORLD_SIZE=str(ranks), RANK=str(r), LOCAL_RANK=str(r)) if ranks > 1 else env
+    return [subprocess.Popen([sys.executable, '-c', code, *args], cwd=cwd, env=of(r), stderr=subprocess.PIPE, text=True) for r in range(ranks)]
+
+
+def train(ranks, cwd, how='plain'):
+    for p in start(TRAIN, ranks, f'r{ranks}', how, cwd=cwd):
+        _,err = p.communicate(timeout=300)
+        assert p.returncode == 0, err
+    return [torch.load(cwd/f'r{ranks}-{r}.pt') for r in range(ranks)]
+
+
+def tensors(result): return [t for state in result['states'] for t in state.values()]
+
+
+@pytest.fixture(scope='module')
+def alone(tmp_path_factory): return train(1, tmp_path_factory.mktemp('alone'))[0]
+
+
+@pytest.mark.parametrize('ranks', [2, 4])
+def test_ranks_equal_each_other_and_one_process(ranks, alone, tmp_path):
+    results = train(ranks, tmp_path)
+    assert all(r['steps'] == alone['steps'] == 5 for r in results)
+    for other in results[1:]: assert all(torch.equal(a, b) for a,b in zip(tensors(results[0]), tensors(other), strict=True))
+    apart = max((a-b).abs().max().item() for a,b in zip(tensors(results[0]), tensors(alone), strict=True))
+    assert apart < 1e-8
+    for row in (r['row'] for r in results): assert row == pytest.approx(alone['row'], rel=1e-6), 'losses and metrics do not depend on the number of processes'
+
+
+def test_a_rank_without_any_hole(tmp_path):
+    "Attention then has no row to compute: its parameters get zeros there, and nobody waits for them."
+    a,b = train(2, tmp_path, 'empty')
+    assert all(torch.equal(x, y) and x.isfinite().all() for x,y in zip(tensors(a), tensors(b), strict=True))
