@@ -1,0 +1,244 @@
+"gla_train: killed at any moment it goes on exactly; disks that are full, photos that are gone, checkpoints that are damaged."
+import csv, json, os, random, resource, subprocess, sys, time
+from pathlib import Path
+import numpy as np, pytest, torch
+from PIL import Image
+from gla_inpaint import train
+from gla_inpaint.train import main, read_checkpoint
+
+FLAGS = '--size 32 --bs 2 --width 2 --lr 1e-3'.split()
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    folder,rng = tmp_path_factory.mktemp('photos'),np.random.default_rng(0)
+    for i in range(14): Image.fromarray(rng.integers(0, 255, (40, 44, 3), np.uint8)).save(folder/f'{i:02d}.png')
+    return folder
+
+
+def newest(run): return max((p.name for p in (run/'checkpoints').glob('[0-9]*.pt')), default='')
+def ending(run): return read_checkpoint(run/'checkpoints')
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor): return torch.equal(a, b)
+    if isinstance(a, dict): return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)): return len(a) == len(b) and all(same(x, y) for x,y in zip(a, b))
+    return a == b or a != a and b != b
+
+
+def assert_equal_runs(a, b):
+    "Both networks, both optimizers and the log, bit for bit; minutes alone may differ"
+    a,b = ending(a),ending(b)
+    assert a['finished'] and b['finished'] and a['train_iter'] == b['train_iter']
+    for key in ('nets', 'opts', 'pct_train'): assert same(a[key], b[key]), key
+    for x,y in zip(a['history'], b['history'], strict=True): assert same(x | dict(minutes=0), y | dict(minutes=0))
+
+
+# In a process of its own: SIGKILL
+
+DIE = """
+import os, signal, sys
+from gla_inpaint import train
+left,replace = int(sys.argv[1]),os.replace
+def die(*args):
+    global left
+    left -= 1
+    if not left: os.kill(os.getpid(), signal.SIGKILL)
+    replace(*args)
+os.replace = die
+sys.exit(train.main(sys.argv[2:]))
+"""
+
+def start(*args, die=0):
+    "The command; with `die` it kills itself in its so many-th write, when the bytes are there and the name is not yet"
+    command = ['-c', DIE, die] if die else ['-m', 'gla_inpaint.train']
+    return subprocess.Popen([sys.executable, *map(str, [*command, *args])], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, OMP_NUM_THREADS='1'))
+
+
+def kill_after(process, run, steps, delay):
+    "Wait for so many steps and a little longer, then kill"
+    step = lambda: int(newest(run)[:8] or 0)
+    goal = step()+steps
+    while process.poll() is None and step() < goal: time.sleep(.002)
+    time.sleep(delay)
+    process.kill()
+
+
+def kill_and_resume(photos, tmp_path, kills, epochs, most):
+    rng,run,flags = random.Random(kills),tmp_path/'killed',[*FLAGS, '--epochs', epochs, '--save-every', 1]
+    whole = start(photos, '--out', tmp_path/'whole', *flags)
+    command,last,written = [photos, '--out', run, *flags],0,0
+    for k in range(kills):
+        process = start(*command, die=rng.randint(2, 2*most) if k%2 else 0)
+        if k%2 == 0: kill_after(process, run, rng.randint(1, most), rng.uniform(0, .05))
+        output,_ = process.communicate()
+        assert process.returncode == -9, 'killed while it ran'
+        if last: assert f'going on from step {last}' in output
+        written += any(run.rglob('.[0-9]*-*'))
+        last = int(newest(run)[:8] or 0)
+        assert not last or read_checkpoint(run/'checkpoints')['train_iter'] == last, 'the newest checkpoint is whole'
+        command = ['--resume', run]
+    process = start('--resume', run)
+    output,_ = process.communicate()
+    assert process.returncode == 0 and f'going on from step {last}' in output
+    assert written >= kills//2 and not list(run.rglob('.[0-9]*-*')), 'files were cut off, and what was half written is gone now'
+    assert whole.wait() == 0, whole.stdout.read()
+    assert_equal_runs(run, tmp_path/'whole')
+
+
+def test_three_kills(photos, tmp_path): kill_and_resume(photos, tmp_path, 3, 6, 5)
+
+@pytest.mark.slow
+def test_twenty_kills(photos, tmp_path): kill_and_resume(photos, tmp_path, 20, 20, 2)
+
+
+# In this process
+
+def stop_after(monkeypatch, step):
+    "Ctrl-C after so many steps"
+    save = train.Checkpoints.after_batch
+    def after_batch(self):
+        save(self)
+        if self.training and self.train_iter == step: raise KeyboardInterrupt
+    monkeypatch.setattr(train.Checkpoints, 'after_batch', after_batch)
+
+
+def interrupted(photos, run, monkeypatch, step, *flags):
+    with monkeypatch.context() as m:
+        stop_after(m, step)
+        assert main([str(a) for a in (photos, '--out', run, *FLAGS, *flags)]) == 130
+    return run
+
+
+@pytest.fixture(scope='module')
+def whole(photos, tmp_path_factory):
+    run = tmp_path_factory.mktemp('whole')/'run'
+    assert main([str(a) for a in (photos, '--out', run, *FLAGS, '--epochs', 2, '--save-every', 2)]) == 0
+    return run
+
+
+def test_what_a_run_leaves(photos, whole):
+    settings = json.loads((whole/'settings.json').read_text())
+    assert settings['lr'] == 1e-3 and torch.__version__.startswith(settings['versions']['torch']) and len(settings['train']) == 13
+    with open(whole/'history.csv') as f: rows = list(csv.DictReader(f))
+    assert [r['step'] for r in rows] == ['6', '12'] and all(float(r['l1']) > 0 and float(r['d_loss']) > 0 for r in rows)
+    assert Image.open(whole/'samples/epoch_0002.jpg').size[0] > 300
+    assert {p.name for p in whole.glob('*.safetensors')} == {'best.safetensors', 'last.safetensors'}
+
+
+def test_an_interrupt_says_how_to_go_on(photos, whole, tmp_path, monkeypatch, capsys):
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 9, '--epochs', 2, '--save-every', 2)
+    assert f'gla_train --resume {run} goes on' in capsys.readouterr().err
+    assert main(['--resume', str(run)]) == 0 and 'going on from step 8' in capsys.readouterr().out
+    assert_equal_runs(run, whole)
+    assert main(['--resume', str(run)]) == 0 and 'finished, after 12 steps' in capsys.readouterr().out
+
+
+def test_without_a_checkpoint_it_starts_anew(photos, whole, tmp_path, monkeypatch, capsys):
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 1, '--epochs', 2, '--save-every', 2)
+    assert main(['--resume', str(run)]) == 0 and 'starting' in capsys.readouterr().out
+    assert_equal_runs(run, whole)
+
+
+@pytest.mark.parametrize('damage', [lambda b: b[:len(b)//2], lambda b: b[:900]+bytes([b[900]^4])+b[901:], lambda b: b''])
+def test_a_damaged_checkpoint_falls_back(photos, whole, tmp_path, monkeypatch, capsys, damage):
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 9, '--epochs', 2, '--save-every', 2)
+    bad = run/'checkpoints'/newest(run)
+    bad.write_bytes(damage(bad.read_bytes()))
+    assert main(['--resume', str(run)]) == 0
+    out = capsys.readouterr().out
+    assert f'{bad} is damaged' in out and 'going on from step 6' in out and bad.with_suffix('.broken').exists()
+    assert_equal_runs(run, whole)
+
+
+def test_a_full_disk(photos, whole, tmp_path, monkeypatch, capsys):
+    "No file may grow beyond 10 kB from the third checkpoint on: the system refuses as it does when a disk is full"
+    write,calls,limits = train.write_checkpoint,[],resource.getrlimit(resource.RLIMIT_FSIZE)
+    def fill_up(*args, **kw):
+        calls.append(1)
+        if len(calls) == 3: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        return write(*args, **kw)
+    run = tmp_path/'run'
+    with monkeypatch.context() as m:
+        m.setattr(train, 'write_checkpoint', fill_up)
+        try: assert main([str(a) for a in (photos, '--out', run, *FLAGS, '--epochs', 2, '--save-every', 2)]) == 1
+        finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    err = capsys.readouterr().err
+    assert 'File too large' in err and f'gla_train --resume {run} goes on' in err and 'Traceback' not in err
+    assert not list((run/'checkpoints').glob('.*')) and newest(run).startswith('00000004')
+    assert main(['--resume', str(run)]) == 0 and 'going on from step 4' in capsys.readouterr().out
+    assert_equal_runs(run, whole)
+
+
+def test_a_vanished_photo_is_named_and_replaced(photos, tmp_path, monkeypatch, capsys):
+    folder = tmp_path/'photos'
+    folder.mkdir()
+    for p in photos.iterdir(): (folder/p.name).write_bytes(p.read_bytes())
+    run = interrupted(folder, tmp_path/'run', monkeypatch, 5, '--epochs', 2, '--save-every', 2)
+    gone = Path(json.loads((run/'settings.json').read_text())['train'][3])
+    gone.unlink()
+    process = start('--resume', run)
+    output,_ = process.communicate()
+    assert process.returncode == 0 and f'skipping {gone}' in output
+    for p in folder.iterdir(): p.unlink()
+    other = tmp_path/'other'
+    other.mkdir()
+    (other/'settings.json').write_text((run/'settings.json').read_text())
+    assert main(['--resume', str(other)]) == 1
+    assert 'can be read any more' in capsys.readouterr().err
+
+
+def test_minutes_end_cleanly(photos, tmp_path, monkeypatch, capsys):
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 3, '--minutes', .1, '--save-every', 2)
+    before = ending(run)['spent']
+    assert main(['--resume', str(run)]) == 0
+    end = ending(run)
+    assert end['finished'] and .1 <= end['spent'] < .2 and 0 < before < .1 and end['history'][-1]['step'] == end['train_iter'], 'the last, unfinished epoch is validated too'
+    assert main(['--resume', str(run)]) == 0 and 'finished' in capsys.readouterr().out
+
+
+def test_bfloat16_and_ablations_resume_exactly(photos, tmp_path, monkeypatch):
+    flags = '--bf16', '--without', 'gla', 'adversarial', '--epochs', 1, '--save-every', 2
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 3, *flags)
+    assert main(['--resume', str(run)]) == 0 and main([str(a) for a in (photos, '--out', tmp_path/'whole', *FLAGS, *flags)]) == 0
+    assert_equal_runs(run, tmp_path/'whole')
+    assert len(ending(run)['nets']) == 1
+
+
+def test_trackers(photos, tmp_path, monkeypatch, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    go = lambda name,track: main([str(a) for a in (photos, '--out', tmp_path/name, *FLAGS, '--epochs', 1, '--track', track)])
+    assert go('board', 'tensorboard') == 0
+    events = EventAccumulator(str(tmp_path/'board/tensorboard'))
+    events.Reload()
+    assert events.Scalars('psnr')[0].step == 6 and 'l1 20-30' in events.Tags()['scalars']
+    class Wandb:
+        rows = []
+        def init(self, **kw): self.kw = kw
+        def log(self, row, step): self.rows.append((step, row))
+    monkeypatch.setitem(sys.modules, 'wandb', Wandb())
+    assert go('wandb', 'wandb') == 0 and Wandb.rows[-1][0] == 6 and sys.modules['wandb'].kw['config']['bs'] == 2
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    assert go('none', 'wandb') == 1 and "pip install 'gla_inpaint[tracking]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('args,words', [
+    ([], 'give PHOTOS and --out RUN'), (['x'], 'give PHOTOS and --out RUN'), (['x', '--out', 'y', '--resume', 'y'], 'alone'),
+    (['x', '--out', 'y', '--size', '8'], 'below 16'), (['x', '--out', 'y', '--epochs', '1', '--minutes', '2'], 'not allowed'), (['x', '--out', 'y', '--without', 'hinge'], 'invalid choice')])
+def test_wrong_arguments(args, words, capsys):
+    with pytest.raises(SystemExit) as e: main(args)
+    assert e.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_help_fits_a_screen(capsys):
+    with pytest.raises(SystemExit): main(['--help'])
+    assert len(capsys.readouterr().out.splitlines()) <= 45
+
+
+@pytest.mark.slow
+def test_compiled_training_gives_the_same_losses(photos, tmp_path):
+    for name,flags in (('plain', []), ('compiled', ['--compile'])):
+        assert main([str(a) for a in (photos, '--out', tmp_path/name, *FLAGS, '--epochs', 1, *flags)]) == 0
+    a,b = (ending(tmp_path/n)['history'][0] for n in ('plain', 'compiled'))
+    for k in ('recon', 'd_loss', 'l1'): assert a[k] == pytest.approx(b[k], rel=1e-2)
