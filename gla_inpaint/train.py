@@ -384,7 +384,7 @@ def join_ranks():
     if num_distrib() <= 1: return
     try: from accelerate import PartialState
     except ImportError as e: raise ImportError("several processes need accelerate: pip install 'gla_inpaint[distributed]'") from e
-    PartialState(timeout=timedelta(minutes=10))
+    PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(minutes=10))
 
 def first_rank(
     f, # called without arguments, in the first process alone

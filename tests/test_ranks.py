@@ -1,6 +1,8 @@
 "Several processes (gloo, on the CPU) train as one: equal weights everywhere, and those of one process with the whole batch."
-import os, socket, subprocess, sys
-import pytest, torch
+import os, socket, subprocess, sys, time
+import numpy as np, psutil, pytest, torch
+from PIL import Image
+from gla_inpaint.train import read_checkpoint
 
 TRAIN = '''
 import sys, warnings; warnings.filterwarnings('ignore')
@@ -35,7 +37,7 @@ def free_port():
 
 
 def start(code, ranks, *args, cwd):
-    env = dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()), ACCELERATE_USE_CPU='true', OMP_NUM_THREADS='1')
+    env = dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()), OMP_NUM_THREADS='1')
     of = lambda r: dict(env, WORLD_SIZE=str(ranks), RANK=str(r), LOCAL_RANK=str(r)) if ranks > 1 else env
     return [subprocess.Popen([sys.executable, '-c', code, *args], cwd=cwd, env=of(r), stderr=subprocess.PIPE, text=True) for r in range(ranks)]
 
@@ -68,3 +70,41 @@ def test_a_rank_without_any_hole(tmp_path):
     "Attention then has no row to compute: its parameters get zeros there, and nobody waits for them."
     a,b = train(2, tmp_path, 'empty')
     assert all(torch.equal(x, y) and x.isfinite().all() for x,y in zip(tensors(a), tensors(b), strict=True))
+
+
+# The command, as `accelerate launch` starts it
+
+def launch(ranks, *args):
+    return subprocess.Popen([sys.executable, '-m', 'accelerate.commands.launch', '--multi_gpu', '--num_processes', str(ranks), '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no',
+                             '--main_process_port', str(free_port()), '-m', 'gla_inpaint.train', *map(str, args)],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, OMP_NUM_THREADS='1'), start_new_session=True)
+
+
+def test_a_rank_that_dies_ends_the_run_which_goes_on_with_another_number(tmp_path):
+    folder,run,rng = tmp_path/'photos',tmp_path/'run',np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(14): Image.fromarray(rng.integers(0, 255, (40, 44, 3), np.uint8)).save(folder/f'{i:02d}.png')
+    flags = '--size 32 --bs 4 --width 2 --lr 1e-3 --minutes .5 --save-every 2'.split()
+    process = launch(2, folder, '--out', run, *flags)
+    try:
+        while not list((run/'checkpoints').glob('[0-9]*.pt')) and process.poll() is None: time.sleep(.05)
+        ranks = psutil.Process(process.pid).children()
+        next(p for p in ranks if p.environ()['RANK'] == '1').kill()
+        output,_ = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None: os.killpg(process.pid, 9)
+    assert process.returncode != 0 and not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in ranks), output
+    last = read_checkpoint(run/'checkpoints')['train_iter']
+    process = launch(4, '--resume', run)
+    output,_ = process.communicate(timeout=300)
+    assert process.returncode == 0 and f'going on from step {last}' in output and output.count('going on') == 1, output
+    assert read_checkpoint(run/'checkpoints')['finished']
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
+    folder = tmp_path/'photos'
+    folder.mkdir()
+    for i in range(8): Image.new('RGB', (40, 40), (20*i, 0, 0)).save(folder/f'{i}.png')
+    process = launch(2, folder, '--out', tmp_path/'run', '--size', 32, '--bs', 3, '--width', 2)
+    output,_ = process.communicate(timeout=120)
+    assert process.returncode != 0 and 'make --bs a multiple of 2' in output
