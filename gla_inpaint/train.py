@@ -58,8 +58,10 @@ def write_checkpoint(
     data = buffer.getvalue()
     path = folder/f'{step:08d}-{sha256(data).hexdigest()[:16]}.pt'
     with replacing(path) as tmp: tmp.write_bytes(data)
-    files = sorted(folder.glob('[0-9]*.pt'))
-    for old in files[:-keep]+[f for f in files[-keep:] if f.name[:8] == path.name[:8] and f != path]: old.unlink()
+    others = sorted(f for f in folder.glob('[0-9]*.pt') if f != path)
+    kept = [f for f in others if f.name[:8] != path.name[:8]][1-keep:]
+    for old in others:
+        if old not in kept: old.unlink()
     return path
 
 def read_checkpoint(
