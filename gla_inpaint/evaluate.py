@@ -542,7 +542,9 @@ def rows_of(
     photo = {k: item['photo'] for item in work for k in row_keys(item, methods).values()}
     rows = read_rows(path)
     keys = pd.Series(list(rows[list(KEY)].itertuples(index=False, name=None)), index=rows.index, dtype=object)
-    rows = rows.assign(photo=keys.map(photo))[keys.isin(photo.keys())]
+    mine = keys.isin(photo.keys())
+    if not mine.all(): print(f"{(~mine).sum()} rows in {path} are of other photos, holes, weights or methods, and are kept, but are not in this table", file=sys.stderr)
+    rows = rows.assign(photo=keys.map(photo))[mine]
     if rows.empty: raise OSError('\n'.join(["not one photo could be measured", *(f'{k}: {v}' for k,v in list(failed.items())[:20])]))
     return rows
 
@@ -597,7 +599,7 @@ def _parse_args(argv):
     p.add_argument('--holes', metavar='DIR', type=Path, help="hole set to use")
     p.add_argument('--make-holes', metavar='DIR', type=Path, help="make a hole set, or verify the one that is there")
     p.add_argument('--n', type=int, help="holes in each bucket to make (default: 1000), or pairs in each bucket to measure (default: all)")
-    p.add_argument('--size', type=_size, default=(512,680), metavar='HxW', help="of the holes to make (default: 512x680)")
+    p.add_argument('--size', type=_size, metavar='HxW', help="of the holes to make (default: 512x680)")
     p.add_argument('--seed', type=int, default=0, help="of the holes to make, or of the photos to choose (default: 0)")
     p.add_argument('--dataset', choices=DATASETS, help="PHOTOS is the root of this dataset: measure on its test photos")
     p.add_argument('--weights', metavar='W', type=Path, help="weights to use, .safetensors or .pth (default: those in the package)")
@@ -609,6 +611,7 @@ def _parse_args(argv):
     args = p.parse_args(argv)
     if not args.make_holes and not (args.photos and args.holes): p.error("give --make-holes DIR, or PHOTOS and --holes DIR")
     if args.n is not None and args.n < 1: p.error("--n must be 1 or more")
+    if args.size and not args.make_holes: p.error("--size goes with --make-holes: photos are brought to the size of the holes")
     return args
 
 def _report(table, failed, args):
@@ -626,13 +629,13 @@ def main(argv=None # list of strings; None: those of the command line
     args = _parse_args(argv)
     try:
         if args.make_holes:
-            manifest = make_holes(args.make_holes, args.n or 1000, args.size, args.seed)
+            manifest = make_holes(args.make_holes, args.n or 1000, args.size or (512,680), args.seed)
             print(f"{args.make_holes}: verified, {manifest['n']} holes in each of {', '.join(f'{b} %' for b in manifest['holes'])}, {manifest['size'][0]}x{manifest['size'][1]}, seed {manifest['seed']}")
         if not args.photos: return 0
         photos = DATASETS[args.dataset](args.photos, seed=args.seed)[1] if args.dataset else args.photos
         table,failed = evaluate(photos, args.holes or args.make_holes, args.out, args.weights, args.baselines, args.without, args.n, args.lpips, args.fid)
         _report(table, failed, args)
-    except KeyboardInterrupt: return print(f'gla_evaluate: interrupted; the same command goes on from {args.out}/rows.csv', file=sys.stderr) or 1
+    except KeyboardInterrupt: return print(f'\ngla_evaluate: interrupted; the same command goes on from {args.out}/rows.csv', file=sys.stderr) or 1
     except (InpaintError, OSError, ValueError) as e: return print(f'gla_evaluate: {e}', file=sys.stderr) or 1
     return 1 if failed else 0
 

@@ -96,7 +96,7 @@ def test_an_interrupted_set_is_no_set(tmp_path):
     assert not list(tmp_path.iterdir())
 
 @pytest.mark.parametrize('args', [('--make-holes', 'h', '--size', '512'), ('--make-holes', 'h', '--size', '512*680'), ('--make-holes', 'h', '--n', '0'), (), ('photos',), ('--holes', 'h'),
-                                  ('photos', '--holes', 'h', '--without', 'everything'), ('photos', '--holes', 'h', '--dataset', 'mnist')])
+                                  ('photos', '--holes', 'h', '--without', 'everything'), ('photos', '--holes', 'h', '--dataset', 'mnist'), ('photos', '--holes', 'h', '--size', '64x64')])
 def test_wrong_usage(args, capsys):
     with pytest.raises(SystemExit) as e: main(list(args))
     assert e.value.code == 2 and 'usage' in capsys.readouterr().err
@@ -220,7 +220,8 @@ def test_what_has_changed_is_measured_anew_and_never_mixed(bench, capsys, what):
     if what == 'photo': picture(77).save(bench/'photos/p1.png')
     if what == 'holes': (bench/'holes').rename(bench/'old'); make_holes(bench/'holes', 4, (48,64), seed=8)
     capsys.readouterr()
-    assert run(bench) == 0 and f"{9 if what == 'photo' else 0} of 12 done before" in capsys.readouterr().out
+    assert run(bench) == 0 and f"{9 if what == 'photo' else 0} of 12 done before" in (said := capsys.readouterr()).out
+    assert f"{6 if what == 'photo' else 24} rows in" in said.err
     assert ''.join(lines(bench)).startswith(before) and set(table(bench).n) == {4}
     assert not np.allclose(table(bench).query("region != 'time'")['mean'], old['mean'])
     assert run(bench, out='fresh') == 0
