@@ -452,6 +452,7 @@ def measure_all(
     **kwargs, # for `measure`
 ):
     "Measure what is missing, with a bar that shows the time left."
+    load_truth.cache_clear() # a file may have changed since
     for item,keys in progress_bar(work, leave=False):
         try: add_rows(path, measure(item, keys, **kwargs))
         except (*UNREADABLE, np.linalg.LinAlgError) as e: failed[item['photo']] = e
