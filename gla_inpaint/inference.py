@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MODES', 'LUMA', 'CONTEXT', 'DEFAULT_WEIGHTS', 'DEFAULT_SHA256', 'SUFFIXES', 'InpaintError', 'open_image', 'luminance',
            'cut_hole', 'box_hole', 'read_hole', 'to_network', 'palette_colours', 'to_pixels', 'paste', 'with_pixels',
-           'square_box', 'find_crops', 'resize', 'shrink', 'work_size', 'predict', 'replacing', 'save_inpainter',
-           'fit_network', 'read_network', 'load_inpainter', 'network_of', 'at_work', 'inpaint', 'save_photo',
-           'inpaint_file', 'inpaint_folder', 'main']
+           'square_box', 'find_crops', 'resize', 'shrink', 'membrane', 'meet_rim', 'work_size', 'predict', 'replacing',
+           'save_inpainter', 'fit_network', 'read_network', 'load_inpainter', 'network_of', 'at_work', 'inpaint',
+           'save_photo', 'inpaint_file', 'inpaint_folder', 'main']
 
 # %% ../nbs/09_inference.ipynb #09_inference-03
 import argparse, numbers, os, sys, torch
@@ -26,6 +26,8 @@ from fastprogress import progress_bar
 from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.ndimage import find_objects, label
+from scipy.sparse import eye_array, kronsum
+from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 from .masks import mask_from_hole
 from .generator import Inpainter, composite
@@ -219,6 +221,32 @@ def shrink(
     known = share >= share.amax((1,2,3), keepdim=True).clamp(max=.5)
     return resize(img*mask, size)/share.clamp(min=1e-9),known.to(img)
 
+# %% ../nbs/09_inference.ipynb #09_inference-31c
+def _chain(n):
+    "The matrix of the sum of squared differences between neighbours in a row of n: minus Laplace's operator"
+    at = eye_array(n, format='csr')
+    step = at[1:] - at[:-1]
+    return step.T @ step
+
+def membrane(
+    x:np.ndarray, # [H,W,C], read where `hole` is False
+    hole:np.ndarray, # [H,W] bool, not all True
+)->np.ndarray: # [H,W,C]: x, and in the hole the membrane that it holds
+    "Solve Laplace's equation in the hole; at the picture's own edge the membrane is free"
+    inside,out = hole.ravel(),x.astype(float)
+    laplace = kronsum(*(_chain(n) for n in hole.shape[::-1])).tocsr()[inside]
+    out[hole] = spsolve(laplace[:,inside].tocsc(), -laplace[:,~inside] @ out[~hole]).reshape(-1, x.shape[2])
+    return out
+
+def meet_rim(
+    painted:torch.Tensor, # [1,3,H,W], everywhere, known pixels too
+    img:torch.Tensor, # the photo [1,3,H,W]
+    mask:torch.Tensor, # M [1,1,H,W], 1 = known
+)->torch.Tensor: # [1,3,H,W]: the photo where it is known, and no step at the rim
+    "Take the membrane over the error at the rim off what was painted"
+    error = membrane((img-painted)[0].permute(1,2,0).numpy(), mask[0,0].numpy() == 0)
+    return painted + torch.from_numpy(error).permute(2,0,1)[None].to(painted)
+
 # %% ../nbs/09_inference.ipynb #09_inference-33
 def work_size(
     h:int, # height of the crop
@@ -244,18 +272,26 @@ def predict(
     small,m = shrink(img, mask_from_hole(hole)[None], work_size(*hole.shape, getattr(net, 'size', None)))
     refined = net(_pad(small).to(weight), _pad(m).to(weight))[1][..., :m.shape[2], :m.shape[3]].float().cpu()
     if not refined.isfinite().all(): raise InpaintError("the network painted NaN or infinity: its weights are broken, take others")
-    full = F.interpolate(composite(refined, small, m), size=hole.shape, mode='bicubic')
+    full = F.interpolate(composite(meet_rim(refined, small, m), small, m).clamp(-1, 1), size=hole.shape, mode='bicubic')
     return ((full[0].permute(1,2,0)+1)/2).clamp(0, 1).numpy()
 
 # %% ../nbs/09_inference.ipynb #09_inference-41
+def _flush(path, flags=os.O_RDWR):
+    "Wait until a file, or a folder's list of names, is on the disk"
+    file = os.open(path, flags)
+    try: os.fsync(file)
+    finally: os.close(file)
+
 @contextmanager
 def replacing(path:Path # where the file is to be
 ): # yields a temporary path beside it, with the same suffix
-    "Write a file under a temporary name; rename it when it is complete, remove it when that fails"
+    "Write a file under a temporary name; rename it when it is complete and on the disk, remove it when that fails"
     tmp = path.with_name(f'.{os.getpid()}-{path.name}')
     try:
         yield tmp
+        _flush(tmp)
         os.replace(tmp, path)
+        if os.name == 'posix': _flush(path.parent, os.O_RDONLY)  # Windows opens no folders
     finally: tmp.unlink(missing_ok=True)
 
 def save_inpainter(
