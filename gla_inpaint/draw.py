@@ -137,6 +137,18 @@ function drawStroke(ctx, {tool, points, width}) {
   ctx.stroke();
 }
 
+function drawEdge(ctx, x, h, px) {  // px: how many photo pixels make one of the page's
+  ctx.fillStyle = "white";
+  ctx.fillRect(x - px, 0, 2 * px, h);
+  ctx.save();
+  [ctx.font, ctx.shadowColor, ctx.shadowBlur] = [`600 ${14 * px}px sans-serif`, "black", 4 * devicePixelRatio];
+  for (const [word, side, align] of [["after", -1, "right"], ["before", 1, "left"]]) {
+    ctx.textAlign = align;
+    ctx.fillText(word, x + side * 8 * px, h - 10 * px);
+  }
+  ctx.restore();
+}
+
 function paint(canvas, view) {  // view: size, colour, photo, filled, hole, strokes, reveal, ring
   const box = canvas.getBoundingClientRect(), [w, h] = view.size;
   const [W, H] = [box.width, box.height].map(side => Math.round(side * devicePixelRatio));
@@ -150,8 +162,7 @@ function paint(canvas, view) {  // view: size, colour, photo, filled, hole, stro
     ctx.save(); ctx.beginPath(); ctx.rect(0, 0, edge, h); ctx.clip();
     ctx.drawImage(view.filled, 0, 0, w, h);
     ctx.restore();
-    ctx.fillStyle = "white";
-    if (view.reveal < 1) ctx.fillRect(edge - px, 0, 2 * px, h);
+    if (view.reveal < 1) drawEdge(ctx, edge, h, px);
     return;
   }
   if (view.hole) top.drawImage(view.hole, 0, 0, w, h);
@@ -221,7 +232,7 @@ function render({model, el}) {
   const canvas = document.createElement("canvas"), status = document.createElement("div");
   const view = {size: [w, h], colour: get("colour"), strokes: [], layer: document.createElement("canvas")};
   let asked = 0, turn = 0;
-  const refresh = () => { asked ||= requestAnimationFrame(() => { asked = 0; paint(canvas, view); mend(el.closest(".gla-drawer") ?? el); }); };
+  const refresh = () => { asked ||= requestAnimationFrame(() => { asked = 0; paint(canvas, view); }); };
   const set = (name, value) => { model.set(name, value); model.save_changes(); };
 
   canvas.tabIndex = 0;
@@ -262,9 +273,14 @@ function render({model, el}) {
     e.preventDefault();
     e.stopPropagation();
   };
-  const sizes = new ResizeObserver(refresh);
+  const labels = new MutationObserver(() => mend(el.closest(".gla-drawer") ?? el));
+  const sizes = new ResizeObserver(() => {  // the first time that the canvas is on the page, too
+    labels.observe(el.closest(".gla-drawer") ?? el, {childList: true, characterData: true, subtree: true});
+    mend(el.closest(".gla-drawer") ?? el);
+    refresh();
+  });
   sizes.observe(canvas);
-  return () => { sizes.disconnect(); for (const [name, f] of Object.entries(listeners)) model.off(`change:${name}`, f); };
+  return () => { sizes.disconnect(); labels.disconnect(); for (const [name, f] of Object.entries(listeners)) model.off(`change:${name}`, f); };
 }
 export default {render};
 """
@@ -278,7 +294,7 @@ CANVAS_CSS = """
 .gla-draw[data-state=busy] canvas { cursor: progress; opacity: .75; }
 .gla-draw[data-state=busy] [role=status]::before { content: ""; display: inline-block; width: .8em; height: .8em; margin-right: .5em;
   border: 2px solid currentColor; border-right-color: transparent; border-radius: 50%; animation: gla-turn 1s linear infinite; }
-.gla-draw[data-state=error] [role=status] { color: #c62828; font-weight: 600; }
+.gla-draw[data-state=error] [role=status] { width: fit-content; margin-top: 6px; padding: 4px 8px; border-radius: 3px; color: white; background: #c62828; }
 @keyframes gla-turn { to { transform: rotate(1turn); } }
 """
 

@@ -218,6 +218,7 @@ def filling_changes_the_hole_alone(d):
     assert np.array_equal(same, hole) and changed[hole].mean() > .9 and not changed[~hole].any()
     wait_for(lambda: d.page.evaluate("states.length && states.at(-1)[0] == 'ready'"), 'the page shows that it is done')
     assert any(s == 'busy' and 'Filling' in text for s,text in d.page.evaluate("states")), 'the page showed that it was working'
+    return filled
 
 
 def test_strokes(drawing): strokes_land_where_they_were_drawn(drawing)
@@ -296,12 +297,16 @@ def test_load_and_fill(drawing, tmp_path):
         with drawing.page.expect_file_chooser() as chooser: drawing.button('Load hole').click()
         chooser.value.set_files(file)
         drawing.until(lambda s, h, _: np.array_equal(h, hole), 'the hole is loaded')
-    filling_changes_the_hole_alone(drawing)
+    filled = filling_changes_the_hole_alone(drawing)
     after,handle = pixels(drawing),drawing.page.get_by_role('slider').last
     handle.press('Home')
     drawing.until(lambda s, *_: s['reveal'] == 0, 'the slider stands at before')
     differ = np.abs(after-pixels(drawing)).max(-1) > 12
     assert iou(differ, at_size(hole, after)) > .8, 'before and after differ in the hole alone'
+    drawing.button('Save').click()
+    drawing.until(lambda s, *_: s['status'].startswith('Saved'), 'saved')
+    with Image.open(drawing.folder/'filled-1.png') as saved: assert np.array_equal(np.asarray(saved), filled)
+    with Image.open(drawing.folder/'hole-1.png') as saved: assert np.array_equal(np.asarray(saved), hole)
 
 
 def test_an_error_is_a_line_and_keeps_the_drawing(drawing):
@@ -310,6 +315,8 @@ def test_an_error_is_a_line_and_keeps_the_drawing(drawing):
     drawing.until(lambda s, *_: s['state'] == 'error', 'the error has come')
     line = drawing.page.get_by_role('status').filter(has_text='Nothing to fill yet')
     line.wait_for(timeout=10_000)
+    drawing.page.wait_for_timeout(500)
+    assert drawing.button('Load hole').inner_text().strip() == 'Load hole', 'ipywidgets counts files there'
     assert 'Traceback' not in drawing.page.locator('.jp-Notebook').inner_text()
     drawing.button('Undo').click()
     drawing.until(lambda s, h, _: h.any(), 'the hole is back')
