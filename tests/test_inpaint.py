@@ -418,6 +418,10 @@ def test_a_fastai_learner_and_its_saved_file(tmp_path):
         net = load_inpainter(learn.save(name, with_opt=with_opt), 'cpu')
         net.size = 32
         assert np.array_equal(np.asarray(inpaint(PHOTO, HOLE, net)), expected)
+    torch.save(learn.model, tmp_path/'export.pkl')  # objects, not numbers: what learn.export writes
+    with pytest.raises(InpaintError, match='.safetensors or .pth'): load_inpainter(tmp_path/'export.pkl')
+    os.rename(tmp_path/'export.pkl', tmp_path/'export.pth')
+    with pytest.raises(InpaintError, match='more than weights'): load_inpainter(tmp_path/'export.pth')
 
 class Trap:
     def __init__(self, path): self.path = str(path)
