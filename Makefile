@@ -38,7 +38,7 @@ notebooks: install  ## run all notebooks anew and store their outputs
 	$(MAKE) sync
 
 readme:  ## README.md from nbs/index.ipynb
-	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp)' nbs/index.ipynb | sed -E 's#\]\((images/|[0-9][^)]*ipynb)#](nbs/\1#g' \
+	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp)' nbs/index.ipynb | sed -E 's#\]\((images/|paper/|tutorials/|[0-9][^)]*ipynb)#](nbs/\1#g' \
 	  | awk '/^```/ { print (!f && $$0 == "```") ? "```python" : $$0; f = !f; next } { print }' > README.md.new
 	test -s README.md.new && mv README.md.new README.md
 
