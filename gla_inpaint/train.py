@@ -303,7 +303,7 @@ class RunLog(Callback):
         write_samples(bare(self.model), self.dls.valid_ds, self.out/f'samples/epoch_{row["epoch"]:04d}.jpg')
         if row['l1'] == min(r['l1'] for r in self.history): save_inpainter(bare(self.model), self.out/'best.safetensors', f'gla_train: best of {row["step"]} steps')
         self.track(row['step'], row)
-        print(epoch_line(row), flush=True)
+        print(('\r\033[K' if sys.stdout.isatty() else '')+epoch_line(row), flush=True)       # over the bar, in a terminal
 
 # %% ../nbs/11_train.ipynb #11_train-33
 def epoch_line(
