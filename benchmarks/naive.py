@@ -6,7 +6,7 @@ These are not the pixel loops of `mpga_literal` and `gla_literal`, against which
 import torch
 from torch import nn
 import torch.nn.functional as F
-from gla_inpaint.generator import Inpainter, UpConv2d, Upscale
+from gla_inpaint.generator import Inpainter, UpConv2d, Double
 from gla_inpaint.gla import GLA, paste_side
 from gla_inpaint.mpga import MPGA, mask_like, prune_scores
 
@@ -72,7 +72,7 @@ def naive_of(
         for half in (slow.coarse, slow.refine):
             half.attention = naive_of(half.attention)
             for i,layer in enumerate(half.decoder):
-                if isinstance(layer, Upscale): half.decoder[i] = nn.Upsample(scale_factor=2, mode='nearest')
+                if isinstance(layer, Double): half.decoder[i] = nn.Upsample(scale_factor=2, mode='nearest')
                 elif isinstance(layer[0] if isinstance(layer, nn.Sequential) else None, UpConv2d):
                     old = layer[0]
                     layer[0] = nn.Conv2d(old.in_channels, old.out_channels, 3, padding=1)
