@@ -6,7 +6,7 @@ These are not the pixel loops of `mpga_literal` and `gla_literal`, against which
 import torch
 from torch import nn
 import torch.nn.functional as F
-from gla_inpaint.generator import Inpainter, UpConv2d, Double
+from gla_inpaint.generator import Inpainter, Double, UpConv
 from gla_inpaint.gla import GLA, paste_side
 from gla_inpaint.mpga import MPGA, mask_like, prune_scores
 
@@ -58,6 +58,11 @@ class NaiveGLA(GLA):
     forward = NaiveMPGA.forward
 
 
+class NaiveInpainter(Inpainter):
+    "Both networks with contiguous maps."
+    def pad(self, x): return super().pad(x).contiguous()
+
+
 def naive_of(
     net:nn.Module, # Inpainter, MPGA or GLA
 )->nn.Module: # with the same weights
@@ -68,13 +73,11 @@ def naive_of(
         if isinstance(net, GLA): slow.patch,slow.rate,slow.scale = net.patch,net.rate,net.scale
         slow.prune = net.prune
     else:
-        slow = Inpainter(net.width, net.mpga, net.gla)
+        slow = NaiveInpainter(net.width, net.mpga, net.gla)
         for half in (slow.coarse, slow.refine):
             half.attention = naive_of(half.attention)
             for i,layer in enumerate(half.decoder):
                 if isinstance(layer, Double): half.decoder[i] = nn.Upsample(scale_factor=2, mode='nearest')
-                elif isinstance(layer[0] if isinstance(layer, nn.Sequential) else None, UpConv2d):
-                    old = layer[0]
-                    layer[0] = nn.Conv2d(old.in_channels, old.out_channels, 3, padding=1)
+                elif isinstance(layer, UpConv): layer[0] = nn.Conv2d(layer[0].in_channels, layer[0].out_channels, 3, padding=1)
     slow.load_state_dict(net.state_dict())
     return slow.to(next(net.parameters()).device, next(net.parameters()).dtype)
