@@ -179,13 +179,15 @@ def unit(
 
 def match_patches(
     query:torch.Tensor, # patches of psi_out [B,n,K,C]
-    pool:torch.Tensor, # candidates p' [B,N,K,C]
+    pool:torch.Tensor, # candidates p' as unit vectors [B,N,K*C]
     scale:float=10., # factor of eq. 12
 )->torch.Tensor: # kappa_s [B,n,N], each row sums to one
     "Eq. 11, 12: how much each place (row) takes from each candidate (column)."
-    return products(scale*unit(query), unit(pool)).softmax(-1)
+    return products(scale*unit(query), pool).softmax(-1)
 
 # %% ../nbs/03_gla.ipynb #03_gla-41b
+SCORES = 2**22 # numbers held at a time where rows of scores are taken one after the other: 16 MB in float32
+
 def patch_pixels(
     x:torch.Tensor, # padded maps, channels last [B,H,W,C]
     margin:int, # pixels around each
@@ -217,42 +219,46 @@ def fill_patches(
     "Eq. 6-10 for the patches that have a hole; the others are as they were."
     p,every = take_patches(x, idx),idx.flatten(0, 1)
     holed = (take_patches(m, every) == 0).flatten(1).any(1).nonzero()[:,0]
-    idx = every[holed]
-    pm,(q,k,v) = take_patches(m, idx),(take_patches(t, idx) for t in qkv)
-    kappa = prune_scores(products(q, k), pm.mT, prune).softmax(-1)
-    filled = pm*take_patches(x, idx) + (1-pm)*(kappa.to(v.dtype) @ v)
-    return p.flatten(0, 1).index_copy_(0, holed, filled.to(p.dtype)).view(p.shape)
-
-SCORES = 2**22 # entries of kappa_s held at a time: 16 MB in float32
+    p = p.flatten(0, 1)
+    for some in holed.split(max(1, SCORES//4//p[:1].numel())):
+        idx = every[some]
+        pm,(q,k,v) = take_patches(m, idx),(take_patches(t, idx) for t in qkv)
+        kappa = prune_scores(products(q, k), pm.mT, prune).softmax(-1)
+        filled = pm*take_patches(x, idx) + (1-pm)*(kappa.to(v.dtype) @ v)
+        p.index_copy_(0, some, filled.to(p.dtype))
+    return p.unflatten(0, (len(x), -1))
 
 def mix_rows(
-    query:torch.Tensor, # scaled unit vectors of some places [B,n,D]
-    pool:torch.Tensor, # unit vectors of the candidates [B,N,D]
-    paste:torch.Tensor, # what is pasted for each [B,N,E]
-)->torch.Tensor: # [B,n,E]
+    psi_out:torch.Tensor, # the global step's output, padded, channels last [B,H,W,C]
+    match:torch.Tensor, # numbers of the pixels of some places' patches [B,n,K]
+    pool:torch.Tensor, # candidates as unit vectors [B,N,K*C]
+    paste:torch.Tensor, # what is pasted for each [B,N,L*C]
+    scale:float=10., # factor of eq. 12
+)->torch.Tensor: # [B,n,L*C]
     "Eq. 11, 12 and the mixture, for some of the places."
-    return products(query, pool).softmax(-1).to(paste.dtype) @ paste
+    return match_patches(take_patches(psi_out, match), pool, scale).to(paste.dtype) @ paste
 
 def mix_patches(
-    query:torch.Tensor, # patches of psi_out [B,N,K,C]
-    pool:torch.Tensor, # candidates p' [B,N,K,C]
+    psi_out:torch.Tensor, # the global step's output, padded, channels last [B,H,W,C]
+    match:torch.Tensor, # numbers of the pixels of each place's patch [B,N,K]
+    pool:torch.Tensor, # candidates as unit vectors [B,N,K*C]
     paste:torch.Tensor, # what is pasted for each [B,N,L,C]
-    idx:torch.Tensor, # the numbers of the pixels on which each place's mixture is laid [B,N,L]
-    pixels:int, # pixels of all padded maps
+    lay:torch.Tensor, # numbers of the pixels on which each place's mixture is laid [B,N,L]
     scale:float=10., # factor of eq. 12
-)->torch.Tensor: # [pixels,C]
+)->torch.Tensor: # padded map [B,H,W,C]
     "Eq. 11, 12, and the mixtures laid down: on each pixel the mean of those that lie there. Memory is linear in N."
-    b,n,length = *idx.shape[:2],paste.shape[-1]
-    query,pool,paste = scale*unit(query),unit(pool),paste.flatten(2)
+    shape,paste,(b,n,_) = psi_out.shape,paste.flatten(2),match.shape
     rows = max(1, SCORES//(b*n))
     once = rows >= n or not torch.is_grad_enabled()
-    total = count = 0
-    for q,i in zip(query.split(rows, 1), idx.split(rows, 1)):
-        y = mix_rows(q, pool, paste) if once else checkpoint(mix_rows, q, pool, paste, use_reentrant=False, preserve_rng_state=False)
-        if not torch.is_tensor(total): total,count = y.new_zeros(pixels, length),y.new_zeros(pixels)
-        total.index_add_(0, i.flatten(), y.view(-1, length))
-        count.index_add_(0, i.flatten(), y.new_ones(i.numel()))
-    return total/count.clamp(min=1)[:,None]
+    total = count = None
+    for places,corners in zip(match.split(rows, 1), lay.split(rows, 1)):
+        args,to = (psi_out, places, pool, paste, scale),corners.flatten()
+        y = mix_rows(*args) if once else checkpoint(mix_rows, *args, use_reentrant=False, preserve_rng_state=False)
+        y = y.view(len(to), -1)
+        if total is None: total,count = y.new_zeros(shape[:3].numel(), y.shape[1]),y.new_zeros(shape[:3].numel())
+        total.index_add_(0, to, y)
+        count.index_add_(0, to, y.new_ones(len(to)))
+    return (total/count.clamp(min=1)[:,None]).view(shape)
 
 # %% ../nbs/03_gla.ipynb #03_gla-43
 def matching_grid(
@@ -316,7 +322,7 @@ class GLA(MPGA):
         a,(h,w),m = self.margin,psi.shape[-2:],mask_like(mask, psi)
         psi_out = self.around(self.attend(psi, m, matching_grid(psi, self.rate)))   # eq. 1-5
         pool,paste,match,lay = self.candidates(psi, m)                              # eq. 6-10
-        query,(b,hh,ww) = take_patches(psi_out, match),psi_out.shape[:3]
-        out = mix_patches(query, pool, paste, lay, b*hh*ww, self.scale)             # eq. 11, 12
-        out = out.view(b, hh, ww, -1)[:,a:a+h,a:a+w].permute(0,3,1,2)
-        return (out,match_patches(query, pool, self.scale)) if attention else out
+        pool = unit(pool)
+        out = mix_patches(psi_out, match, pool, paste, lay, self.scale)             # eq. 11, 12
+        out = out[:,a:a+h,a:a+w].permute(0,3,1,2)
+        return (out,match_patches(take_patches(psi_out, match), pool, self.scale)) if attention else out
