@@ -69,7 +69,7 @@ def training_case(
     from gla_inpaint.data import inpaint_dataloaders, sample_photos
     from gla_inpaint.learner import get_learner
     torch.manual_seed(0)
-    dls = inpaint_dataloaders(sample_photos(), size=size, bs=bs, ratio=HOLE, num_workers=0)
+    dls = inpaint_dataloaders(list(sample_photos().values()), size=size, bs=bs, ratio=HOLE, num_workers=0)
     learn = get_learner(dls, metrics=[], cbs=learner.pop('cbs', None), **learner)
     learn.remove_cb(ProgressCallback)
     if naive: learn.model = naive_of(learn.model)

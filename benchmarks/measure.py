@@ -55,8 +55,8 @@ def memory(
     threads:int, # of torch
     **case, # for `make_case`, with its name
 )->int: # bytes
-    "`peak_of` one run of a case, in a new process."
-    env = os.environ | {'OMP_NUM_THREADS': str(threads)}
+    "`peak_of` one run of a case, in a new process. There glibc gives freed memory back at once, so that the peak is what the run needs and not what malloc keeps."
+    env = os.environ | {'OMP_NUM_THREADS': str(threads), 'MALLOC_MMAP_THRESHOLD_': str(2**20)}
     out = subprocess.run([sys.executable, __file__, json.dumps(case)], capture_output=True, text=True, env=env)
     if out.returncode: raise RuntimeError(f'{case} failed:\n{out.stderr[-2000:]}')
     return int(out.stdout.split()[-1])
@@ -64,11 +64,12 @@ def memory(
 
 def matrix_rate(
     n:int=2048, # side of the matrices
+    clock=time.perf_counter, # as for `alternate`
 )->float: # operations a second
     "How fast this machine multiplies float32 matrices: the best of several."
     import torch
     a,b = torch.randn(2, n, n)
-    best = min(alternate({'': lambda: a@b}, seconds=3, most=20)[''])
+    best = min(alternate({'': lambda: a@b}, 3, 20, clock)[''])
     return 2*n**3/best
 
 
