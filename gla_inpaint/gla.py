@@ -10,6 +10,7 @@ __all__ = ['SCORES', 'cut', 'patch_correlation', 'prune_correlation', 'patch_sco
 
 # %% ../nbs/03_gla.ipynb #03_gla-03
 import math
+from functools import partial
 import torch
 from torch import nn
 import torch.nn.functional as F
@@ -249,12 +250,11 @@ def mix_patches(
     "Eq. 11, 12, and the mixtures laid down: on each pixel the mean of those that lie there. Memory is linear in N."
     shape,paste,(b,n,_) = psi_out.shape,paste.flatten(2),match.shape
     rows = max(1, SCORES//(b*n))
-    once = rows >= n or not torch.is_grad_enabled()
+    run = partial(checkpoint, mix_rows, use_reentrant=False, preserve_rng_state=False) if torch.is_grad_enabled() else mix_rows
     total = count = None
     for places,corners in zip(match.split(rows, 1), lay.split(rows, 1)):
-        args,to = (psi_out, places, pool, paste, scale),corners.flatten()
-        y = mix_rows(*args) if once else checkpoint(mix_rows, *args, use_reentrant=False, preserve_rng_state=False)
-        y = y.view(len(to), -1)
+        to = corners.flatten()
+        y = run(psi_out, places, pool, paste, scale).view(len(to), -1)
         if total is None: total,count = y.new_zeros(shape[:3].numel(), y.shape[1]),y.new_zeros(shape[:3].numel())
         total.index_add_(0, to, y)
         count.index_add_(0, to, y.new_ones(len(to)))
