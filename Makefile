@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 NOTEBOOKS = $(sort $(shell find nbs -name '*.ipynb' -not -path '*/.*' -not -path '*/_*'))
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install demo test sync notebooks readme docs clean
+.PHONY: help install demo test sync notebooks readme docs bench clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -38,13 +38,16 @@ notebooks: install  ## run all notebooks anew and store their outputs
 	$(MAKE) sync
 
 readme:  ## README.md from nbs/index.ipynb
-	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp)' nbs/index.ipynb | sed -E 's#\]\((images/|[0-9][^)]*ipynb)#](nbs/\1#g' \
+	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp)' nbs/index.ipynb | sed -E 's#\]\((images/|paper/|tutorials/|[0-9][^)]*ipynb)#](nbs/\1#g' \
 	  | awk '/^```/ { print (!f && $$0 == "```") ? "```python" : $$0; f = !f; next } { print }' > README.md.new
 	test -s README.md.new && mv README.md.new README.md
 
 docs: install  ## the site, in _docs/ (needs the quarto program)
 	@command -v quarto >/dev/null || { echo "The site needs quarto, which is no Python package: get it from quarto.org, then run make docs again."; exit 1; }
 	nbdev_docs
+
+bench: install  ## speed and memory against the naive reading, in benchmarks/results/; fails where a target is missed
+	OMP_NUM_THREADS= $(BIN)/python benchmarks/run.py
 
 clean:  ## remove what was built (not $(VENV), not demo/)
 	rm -rf build dist _docs _proc *.egg-info .pytest_cache nbs/.quarto

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from threading import RLock
 from PIL import Image
 from fastcore.basics import patch
 from .masks import hole_ratio
@@ -136,6 +137,18 @@ function drawStroke(ctx, {tool, points, width}) {
   ctx.stroke();
 }
 
+function drawEdge(ctx, x, h, px) {  // px: how many photo pixels make one of the page's
+  ctx.fillStyle = "white";
+  ctx.fillRect(x - px, 0, 2 * px, h);
+  ctx.save();
+  [ctx.font, ctx.shadowColor, ctx.shadowBlur] = [`600 ${14 * px}px sans-serif`, "black", 4 * devicePixelRatio];
+  for (const [word, side, align] of [["after", -1, "right"], ["before", 1, "left"]]) {
+    ctx.textAlign = align;
+    ctx.fillText(word, x + side * 8 * px, h - 10 * px);
+  }
+  ctx.restore();
+}
+
 function paint(canvas, view) {  // view: size, colour, photo, filled, hole, strokes, reveal, ring
   const box = canvas.getBoundingClientRect(), [w, h] = view.size;
   const [W, H] = [box.width, box.height].map(side => Math.round(side * devicePixelRatio));
@@ -149,8 +162,7 @@ function paint(canvas, view) {  // view: size, colour, photo, filled, hole, stro
     ctx.save(); ctx.beginPath(); ctx.rect(0, 0, edge, h); ctx.clip();
     ctx.drawImage(view.filled, 0, 0, w, h);
     ctx.restore();
-    ctx.fillStyle = "white";
-    if (view.reveal < 1) ctx.fillRect(edge - px, 0, 2 * px, h);
+    if (view.reveal < 1) drawEdge(ctx, edge, h, px);
     return;
   }
   if (view.hole) top.drawImage(view.hole, 0, 0, w, h);
@@ -184,13 +196,13 @@ function listenToPointer(canvas, view, get, refresh, start, send) {
     canvas.focus({preventScroll: true});
     canvas.setPointerCapture(e.pointerId);
     start();
-    stroke = {id: Date.now(), tool: get("tool"), width: get("brush"), points: [place(e)]};
+    stroke = {id: Date.now(), tool: get("tools")[get("tool")], width: get("brush"), points: [place(e)]};
     view.strokes.push(stroke);
     add(e, 0);
     refresh();
   };
   canvas.onpointermove = e => {
-    view.ring = get("tool") == "rectangle" ? null : {at: place(e), width: get("brush")};
+    view.ring = get("tools")[get("tool")] == "rectangle" ? null : {at: place(e), width: get("brush")};
     const events = e.getCoalescedEvents?.() ?? [];
     if (stroke && e.isPrimary) (events.length ? events : [e]).forEach(c => add(c, stroke.width / 16));
     refresh();
@@ -220,7 +232,7 @@ function render({model, el}) {
   const canvas = document.createElement("canvas"), status = document.createElement("div");
   const view = {size: [w, h], colour: get("colour"), strokes: [], layer: document.createElement("canvas")};
   let asked = 0, turn = 0;
-  const refresh = () => { asked ||= requestAnimationFrame(() => { asked = 0; paint(canvas, view); mend(el.closest(".gla-drawer") ?? el); }); };
+  const refresh = () => { asked ||= requestAnimationFrame(() => { asked = 0; paint(canvas, view); }); };
   const set = (name, value) => { model.set(name, value); model.save_changes(); };
 
   canvas.tabIndex = 0;
@@ -261,9 +273,14 @@ function render({model, el}) {
     e.preventDefault();
     e.stopPropagation();
   };
-  const sizes = new ResizeObserver(refresh);
+  const labels = new MutationObserver(() => mend(el.closest(".gla-drawer") ?? el));
+  const sizes = new ResizeObserver(() => {  // the first time that the canvas is on the page, too
+    labels.observe(el.closest(".gla-drawer") ?? el, {childList: true, characterData: true, subtree: true});
+    mend(el.closest(".gla-drawer") ?? el);
+    refresh();
+  });
   sizes.observe(canvas);
-  return () => { sizes.disconnect(); for (const [name, f] of Object.entries(listeners)) model.off(`change:${name}`, f); };
+  return () => { sizes.disconnect(); labels.disconnect(); for (const [name, f] of Object.entries(listeners)) model.off(`change:${name}`, f); };
 }
 export default {render};
 """
@@ -277,7 +294,7 @@ CANVAS_CSS = """
 .gla-draw[data-state=busy] canvas { cursor: progress; opacity: .75; }
 .gla-draw[data-state=busy] [role=status]::before { content: ""; display: inline-block; width: .8em; height: .8em; margin-right: .5em;
   border: 2px solid currentColor; border-right-color: transparent; border-radius: 50%; animation: gla-turn 1s linear infinite; }
-.gla-draw[data-state=error] [role=status] { color: #c62828; font-weight: 600; }
+.gla-draw[data-state=error] [role=status] { width: fit-content; margin-top: 6px; padding: 4px 8px; border-radius: 3px; color: white; background: #c62828; }
 @keyframes gla-turn { to { transform: rotate(1turn); } }
 """
 
@@ -289,7 +306,8 @@ class HoleCanvas(anywidget.AnyWidget):
     drawn = traitlets.Dict(help="hole: PNG; seen: id of the last stroke in it").tag(sync=True)
     size = traitlets.List(help="width and height of the photo in pixels").tag(sync=True)
     colour = traitlets.Unicode('rgb{}'.format(HOLE_COLOUR)).tag(sync=True)
-    tool = traitlets.Unicode(TOOLS[0]).tag(sync=True)
+    tools = traitlets.List(list(TOOLS), help="names").tag(sync=True)
+    tool = traitlets.Int(0, help="place of the tool in `tools`").tag(sync=True)
     brush = traitlets.Int(20, help="width in photo pixels").tag(sync=True)
     largest = traitlets.Int(200, help="widest brush").tag(sync=True)
     reveal = traitlets.Float(0., help="share of the width, from the left, that shows the filled photo").tag(sync=True)
@@ -328,7 +346,7 @@ class HoleDrawer(widgets.VBox):
         hole=None, # what is drawn already, as for `inpaint`; None: nothing
         model=None, # Inpainter, fastai Learner or path of weights; None: the weights in the package
     ):
-        self.photo,self.model,self._result = open_image(photo),model,(None,None)
+        self.photo,self.model,self._result,self._turn = open_image(photo),model,(None,None),RLock()
         w,h = self.photo.size
         start = np.zeros((h,w), dtype=bool) if hole is None else read_hole(hole, (w,h))
         self.history,largest = History(hole_to_png(start)),max(2, max(w, h)//2)
@@ -343,7 +361,7 @@ class HoleDrawer(widgets.VBox):
     def _connect(self):
         "Tie buttons, sliders and messages to what they do"
         self.add_class('gla-drawer')
-        traitlets.link((self.tools, 'value'), (self.canvas, 'tool'))
+        widgets.jslink((self.tools, 'index'), (self.canvas, 'tool'))
         widgets.jslink((self.brush, 'value'), (self.canvas, 'brush'))
         widgets.jslink((self.compare, 'value'), (self.canvas, 'reveal'))
         self.canvas.on_msg(lambda _, msg, buffers: self.receive(msg))
@@ -387,11 +405,12 @@ def _change(self:HoleDrawer, hole, seen=0):
 @patch
 @contextmanager
 def _trying(self:HoleDrawer):
-    "Show an error, and keep what was drawn"
-    try: yield
-    except BaseException as e:
-        self._say(str(e) if isinstance(e, (InpaintError, OSError)) else f'{type(e).__name__}: {e}', 'error')
-        if not isinstance(e, Exception): raise
+    "One thing after the other; show an error, and keep what was drawn"
+    with self._turn:
+        try: yield
+        except BaseException as e:
+            self._say(str(e) if isinstance(e, (InpaintError, OSError)) else f'{type(e).__name__}: {e}', 'error')
+            if not isinstance(e, Exception): raise
 
 @patch
 def receive(self:HoleDrawer,
@@ -404,25 +423,27 @@ def receive(self:HoleDrawer,
         if msg.get('kind') not in ('stroke', 'undo', 'redo'): raise InpaintError("the browser sent something that is no stroke: it was ignored")
         if msg['kind'] == 'stroke': return self._change(draw_stroke(self.hole, *read_stroke(msg, self.photo.size)), seen)
         return getattr(self, msg['kind'])()
-    self.canvas.drawn = self.canvas.drawn | dict(seen=max(seen, self.canvas.drawn['seen']))
+    with self._turn: self.canvas.drawn = self.canvas.drawn | dict(seen=max(seen, self.canvas.drawn['seen']))
 
 # %% ../nbs/10_draw.ipynb #10_draw-46
 @patch
 def undo(self:HoleDrawer):
     "Take back the last step"
-    self.history.undo()
-    self._show()
+    with self._trying():
+        self.history.undo()
+        self._show()
 
 @patch
 def redo(self:HoleDrawer):
     "Do again what was taken back"
-    self.history.redo()
-    self._show()
+    with self._trying():
+        self.history.redo()
+        self._show()
 
 @patch
 def clear(self:HoleDrawer):
     "No hole at all"
-    self._change(np.zeros_like(self.hole))
+    with self._trying(): self._change(np.zeros_like(self.hole))
 
 @patch
 def load(self:HoleDrawer,
@@ -442,8 +463,8 @@ def _on_upload(self:HoleDrawer, change):
 @patch
 def fill(self:HoleDrawer)->Image.Image: # the filled photo; None, and a message in the widget, where that fails
     "Fill the hole and show the result"
-    self._say('Filling ...', 'busy')
     with self._trying():
+        self._say('Filling ...', 'busy')
         if not self.hole.any(): raise InpaintError("Nothing to fill yet: draw over what is to go.")
         self._result = self.history.now,inpaint(self.photo, self.hole, self.model)
         self._show()

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MODES', 'LUMA', 'CONTEXT', 'DEFAULT_WEIGHTS', 'DEFAULT_SHA256', 'SUFFIXES', 'InpaintError', 'open_image', 'luminance',
            'cut_hole', 'box_hole', 'read_hole', 'to_network', 'palette_colours', 'to_pixels', 'paste', 'with_pixels',
-           'square_box', 'find_crops', 'resize', 'shrink', 'work_size', 'predict', 'replacing', 'save_inpainter',
-           'fit_network', 'read_network', 'load_inpainter', 'network_of', 'at_work', 'inpaint', 'save_photo',
-           'inpaint_file', 'inpaint_folder', 'main']
+           'square_box', 'find_crops', 'resize', 'shrink', 'membrane', 'meet_rim', 'work_size', 'predict', 'replacing',
+           'save_inpainter', 'fit_network', 'read_network', 'pick_device', 'load_inpainter', 'network_of', 'at_work',
+           'inpaint', 'save_photo', 'inpaint_file', 'inpaint_folder', 'main']
 
 # %% ../nbs/09_inference.ipynb #09_inference-03
 import argparse, numbers, os, sys, torch
@@ -26,6 +26,8 @@ from fastprogress import progress_bar
 from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.ndimage import find_objects, label
+from scipy.sparse import eye_array, kronsum
+from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 from .masks import mask_from_hole
 from .generator import Inpainter, composite
@@ -35,10 +37,23 @@ class InpaintError(ValueError): "What cannot be done, and what to do instead, in
 
 MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16', 'I;16B')
 
+def _jpeg2000_bits(file):
+    "Depth of the first colour, from the marker SIZ"
+    at = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(at)
+    return 1 + (data[data.index(b'\xff\x4f\xff\x51')+42] & 127)
+
+def _is_cut(im):
+    "Does the file hold more than the 8 bits per colour that Pillow keeps? Its tiles tell, until they are decoded."
+    for codec,_,_,args in [] if im.mode.startswith('I') else getattr(im, 'tile', []):
+        if codec == 'jpeg2k': return _jpeg2000_bits(im.fp) > 8
+        if codec == 'SGI16' or codec.startswith('ppm') and args[-1] > 255 or ';16' in str(args): return True
+
 def _check_mode(im, exact):
     "Refuse a mode that is not in `MODES`, no pixels at all and, if `exact`, 16-bit colours"
-    cut = any(';16' in str(tile[3]) for tile in getattr(im, 'tile', [])) and not im.mode.startswith('I')
-    if exact and cut: raise InpaintError("it has 16 bits per colour, which Pillow would cut to 8 without a word: save it with 8 bits per colour first")
+    if exact and _is_cut(im): raise InpaintError("it has 16 bits per colour, which Pillow would cut to 8 without a word: save it with 8 bits per colour first")
     if im.mode not in MODES: raise InpaintError(f"mode {im.mode} is not supported: convert it first, for instance with .convert('RGB')")
     if not min(im.size): raise InpaintError(f"it has no pixels: its size is {im.width}x{im.height}")
 
@@ -69,6 +84,7 @@ def open_image(
         return ImageOps.exif_transpose(im)
     except FileNotFoundError: raise FileNotFoundError(f"no file {name}: check the path") from None
     except InpaintError as e: raise InpaintError(f"{name}: {e}") from None
+    except Image.DecompressionBombError as e: raise InpaintError(f"{name}: {e} If you trust it, set PIL.Image.MAX_IMAGE_PIXELS higher") from e
     except Exception as e: raise InpaintError(f"{name} cannot be read as a picture ({type(e).__name__}): is it damaged? "
                                               "If a viewer shows it, save it from there as PNG") from e
 
@@ -219,6 +235,32 @@ def shrink(
     known = share >= share.amax((1,2,3), keepdim=True).clamp(max=.5)
     return resize(img*mask, size)/share.clamp(min=1e-9),known.to(img)
 
+# %% ../nbs/09_inference.ipynb #09_inference-31c
+def _chain(n):
+    "The matrix of the sum of squared differences between neighbours in a row of n: minus Laplace's operator"
+    at = eye_array(n, format='csr')
+    step = at[1:] - at[:-1]
+    return step.T @ step
+
+def membrane(
+    x:np.ndarray, # [H,W,C], read where `hole` is False
+    hole:np.ndarray, # [H,W] bool, not all True
+)->np.ndarray: # [H,W,C]: x, and in the hole the membrane that it holds
+    "Solve Laplace's equation in the hole; at the picture's own edge the membrane is free"
+    inside,out = hole.ravel(),x.astype(float)
+    laplace = kronsum(*(_chain(n) for n in hole.shape[::-1])).tocsr()[inside]
+    out[hole] = spsolve(laplace[:,inside].tocsc(), -laplace[:,~inside] @ out[~hole]).reshape(-1, x.shape[2])
+    return out
+
+def meet_rim(
+    painted:torch.Tensor, # [1,3,H,W], everywhere, known pixels too
+    img:torch.Tensor, # the photo [1,3,H,W]
+    mask:torch.Tensor, # M [1,1,H,W], 1 = known
+)->torch.Tensor: # [1,3,H,W]: the photo where it is known, and no step at the rim
+    "Take the membrane over the error at the rim off what was painted"
+    error = membrane((img-painted)[0].permute(1,2,0).numpy(), mask[0,0].numpy() == 0)
+    return painted + torch.from_numpy(error).permute(2,0,1)[None].to(painted)
+
 # %% ../nbs/09_inference.ipynb #09_inference-33
 def work_size(
     h:int, # height of the crop
@@ -244,18 +286,26 @@ def predict(
     small,m = shrink(img, mask_from_hole(hole)[None], work_size(*hole.shape, getattr(net, 'size', None)))
     refined = net(_pad(small).to(weight), _pad(m).to(weight))[1][..., :m.shape[2], :m.shape[3]].float().cpu()
     if not refined.isfinite().all(): raise InpaintError("the network painted NaN or infinity: its weights are broken, take others")
-    full = F.interpolate(composite(refined, small, m), size=hole.shape, mode='bicubic')
+    full = F.interpolate(composite(meet_rim(refined, small, m), small, m).clamp(-1, 1), size=hole.shape, mode='bicubic')
     return ((full[0].permute(1,2,0)+1)/2).clamp(0, 1).numpy()
 
 # %% ../nbs/09_inference.ipynb #09_inference-41
+def _flush(path, flags=os.O_RDWR):
+    "Wait until a file, or a folder's list of names, is on the disk"
+    file = os.open(path, flags)
+    try: os.fsync(file)
+    finally: os.close(file)
+
 @contextmanager
 def replacing(path:Path # where the file is to be
 ): # yields a temporary path beside it, with the same suffix
-    "Write a file under a temporary name; rename it when it is complete, remove it when that fails"
+    "Write a file under a temporary name; rename it when it is complete and on the disk, remove it when that fails"
     tmp = path.with_name(f'.{os.getpid()}-{path.name}')
     try:
         yield tmp
+        _flush(tmp)
         os.replace(tmp, path)
+        if os.name == 'posix': _flush(path.parent, os.O_RDONLY)  # Windows opens no folders
     finally: tmp.unlink(missing_ok=True)
 
 def save_inpainter(
@@ -301,6 +351,7 @@ def read_network(path:Path # weights
     if not path.exists(): raise FileNotFoundError(f"no file {path}: check the path")
     try:
         state,about = _read_weights(path)
+        if sum(v.nbytes for v in state.values()) > path.stat().st_size: raise InpaintError("its tensors claim more than the file holds")
         net,size = fit_network(state),about.get('size', 'None')
         net.size,net.label = None if size == 'None' else int(size),about.get('label', '')
         if net.size and not 16 <= net.size <= 4096: raise InpaintError(f"a training size of {size} pixels makes no sense")
@@ -309,6 +360,14 @@ def read_network(path:Path # weights
                                               "write it with save_inpainter, or learn.save(name, with_opt=False)") from e
     return net
 
+def pick_device(device:str # 'auto': CUDA, MPS or CPU
+)->str: # one that is there
+    "Where to compute. `InpaintError` where that is not to be had."
+    if device == 'auto': return 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
+    try: torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as e: raise InpaintError(f"there is no device {device!r} to compute on here: take 'auto' or 'cpu'") from e
+    return device
+
 def load_inpainter(
     weights=None, # path of a .safetensors or .pth file; None: those in the package
     device:str='auto', # 'auto': CUDA, MPS or CPU
@@ -316,7 +375,7 @@ def load_inpainter(
     "Load a trained network. A missing file is a FileNotFoundError, any other trouble with it an `InpaintError`."
     if weights is None and not (DEFAULT_WEIGHTS.exists() and sha256(DEFAULT_WEIGHTS.read_bytes()).hexdigest() == DEFAULT_SHA256):
         raise InpaintError(f"{DEFAULT_WEIGHTS} is not the file that came with gla_inpaint: install it again, or pass weights=...")
-    if device == 'auto': device = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
+    device = pick_device(device)
     return read_network(Path(weights or DEFAULT_WEIGHTS)).to(device).eval()
 
 # %% ../nbs/09_inference.ipynb #09_inference-46
@@ -338,7 +397,7 @@ def at_work(
     "Borrow a network for inference"
     modes,home = {m: m.training for m in net.modules()},next(net.parameters()).device
     try:
-        net.eval().to(home if device == 'auto' else device)
+        net.eval().to(home if device == 'auto' else pick_device(device))
         with torch.inference_mode(): yield net
     finally:
         net.to(home)
@@ -413,7 +472,7 @@ def inpaint_folder(
             if (n := (len(ps[s]), len(hs[s]))) != (1,1): raise InpaintError(f"of this name there must be one photo and one hole, not {n[0]} and {n[1]}")
             result = inpaint(ps[s][0], hs[s][0], net)
             save_photo(result, out/f"{s}{'.tif' if result.mode == 'CMYK' else '.png'}")
-        except (InpaintError, OSError) as e: failed[s] = e
+        except (InpaintError, OSError, RuntimeError, MemoryError) as e: failed[s] = e
     print(f'{len(todo)-len(failed)} filled, {len(ps | hs)-len(todo)} done before, {len(failed)} failed')
     return failed
 

@@ -309,7 +309,7 @@ class InpaintLearner(Learner):
         **kwargs, # for accelerate's `Accelerator`
     ): # the learner
         "Used by `distrib_ctx`: train both networks in each process of `accelerate launch`."
-        if num_distrib() > 1: self.add_cb(RankTrainer(sync_bn, cpu=self.dls.device.type == 'cpu', **kwargs))
+        if num_distrib() > 1: self.add_cb(RankTrainer(sync_bn, cpu=torch.device(self.dls.device).type == 'cpu', **kwargs))
         if rank_distrib(): self.remove_cb(ProgressCallback)
         return self
 

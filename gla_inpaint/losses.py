@@ -66,12 +66,21 @@ def reconstruction_loss(
 class _RankMean(torch.autograd.Function):
     "Mean over the processes of a run; the gradient is their mean too."
     @staticmethod
-    def forward(ctx, x):
+    def forward(
+        ctx, # torch's, not used
+        x, # scalar
+    ):
+        "All processes add up theirs."
         x = x.clone()
         dist.all_reduce(x)
         return x/dist.get_world_size()
     @staticmethod
-    def backward(ctx, grad): return _RankMean.apply(grad)
+    def backward(
+        ctx, # torch's, not used
+        grad, # scalar, of this process's loss
+    ):
+        "Every loss depends on every x."
+        return _RankMean.apply(grad)
 
 def rank_mean(
     x:Tensor, # any shape, the same in each process

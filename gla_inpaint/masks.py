@@ -46,8 +46,11 @@ def free_form_stroke(
     heading = rng.uniform(4*math.pi/15, 8*math.pi/15, n)*(-1)**np.arange(n)
     step = rng.normal(diag/8, diag/16, n).clip(0, diag/4)
     moves = np.stack([step*np.cos(heading), step*np.sin(heading)], 1)*rng.choice([-1, 1], 2)
-    pts = [rng.uniform(0, (w, h))]
-    for m in moves: pts.append((pts[-1]+m).clip(0, (w-1, h-1)))
+    x,y = rng.uniform(0, (w, h)).tolist()
+    pts = [(x, y)]
+    for dx,dy in moves.tolist(): # plain numbers: far quicker than arrays of two
+        x,y = min(max(x+dx, 0.), w-1.),min(max(y+dy, 0.), h-1.)
+        pts.append((x, y))
     return np.array(pts),rng.uniform(*brush)*diag
 
 # %% ../nbs/00_masks.ipynb #00_masks-17

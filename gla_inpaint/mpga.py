@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRUNE', 'check_prune', 'mask_like', 'prune_scores', 'mpga_literal', 'attention_scores', 'chosen_first', 'take_pixels',
-           'hole_key', 'pruned_attention', 'MPGA']
+           'put_pixels', 'per_pixel', 'hole_key', 'counted_attention', 'pruned_attention', 'MPGA']
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-02
 import torch
@@ -88,43 +88,71 @@ def chosen_first(
     idx = chosen.int().argsort(dim=1, descending=True, stable=True)[:,:n]
     return idx,chosen.gather(1, idx)
 
+def _through(idx, n): return (idx + n*torch.arange(len(idx), device=idx.device)[:,None]).flatten() # all pixels of a batch counted through
+
 def take_pixels(
-    x:torch.Tensor, # [B,C,N]
+    x:torch.Tensor, # [B,N,C]
     idx:torch.Tensor, # which pixels [B,n]
-)->torch.Tensor: # [B,n,C], contiguous
-    "The pixels `idx` of each map, one per row."
-    return x.gather(2, idx[:,None].expand(-1, x.shape[1], -1)).mT.contiguous()
+)->torch.Tensor: # [B,n,C]
+    "The pixels `idx` of each map."
+    return x.flatten(0,1).index_select(0, _through(idx, x.shape[1])).view(*idx.shape, x.shape[2])
+
+def put_pixels(
+    x:torch.Tensor, # [B,n,C]
+    idx:torch.Tensor, # where they belong [B,n]
+    n:int, # N, pixels of the map
+)->torch.Tensor: # [B,N,C]
+    "A map that is 0 but for the pixels `idx`. What is put at the same place twice is added."
+    return x.new_zeros(len(x)*n, x.shape[2]).index_add(0, _through(idx, n), x.flatten(0,1)).view(len(x), n, x.shape[2])
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-38
+def per_pixel(
+    omega:nn.Conv2d, # a 1x1 convolution
+    x:torch.Tensor, # pixels [...,C]
+)->torch.Tensor: # [...,C']
+    "The convolution for a list of pixels."
+    return F.linear(x, omega.weight.flatten(1), omega.bias)
+
 def hole_key(
-    v:torch.Tensor, # values [B,C,N]
-    m:torch.Tensor, # mask [B,1,N], 1 = known
+    x:torch.Tensor, # pixels [B,N,C]
+    m:torch.Tensor, # mask [B,N,1], 1 = known
     prune:str='multiply', # 'multiply' or 'exclude'
-)->tuple: # value [B,1,C]; count [B,1], how many keys it stands for
-    "The one key that stands for all keys of the hole: their mean value, and their number (0 if they are excluded)."
-    n = (m == 0).sum(-1)
-    value = (v*((1-m)/n.clamp(min=1)[...,None])).sum(-1)
-    if check_prune(prune) == 'exclude': n = n*(m.amax(-1) == 0)
-    return value[:,None],n
+)->tuple: # pixel [B,1,C]; count [B,1], how many keys it stands for
+    "The one pixel that stands for all of the hole among the keys: their mean, and their number (0 if they are excluded)."
+    n = (m == 0).sum(1)
+    mean = ((1-m)*x).sum(1, keepdim=True)/n.clamp(min=1)[...,None]
+    if check_prune(prune) == 'exclude': n = n*(m.amax(1) == 0)
+    return mean,n
+
+def counted_attention(
+    q:torch.Tensor, # queries [B,Q,C]
+    k:torch.Tensor, # keys [B,K,C]
+    v:torch.Tensor, # values [B,K,C]
+    count:torch.Tensor, # how many pixels each key stands for [B,K]
+)->torch.Tensor: # [B,Q,C]
+    "Eq. 3, 4 with memory linear in Q and K, where PyTorch takes a fused kernel. On a CPU the rows are dealt to as many heads as there are cores to use."
+    n = q.shape[1]
+    heads = max(1, min(torch.get_num_threads()//len(q), n//256)) if q.device.type == 'cpu' else 1
+    q = F.pad(q, (0,0,0,-n%heads)).unflatten(1, (heads,-1))                     # [B,heads,n/heads,C]
+    k,v = (t[:,None].expand(-1, heads, -1, -1) for t in (k, v))
+    bias = count.to(q.dtype).log()[:,None,None]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.).flatten(1, 2)[:,:n]
 
 def pruned_attention(
-    q:torch.Tensor, # queries [B,C,N]
-    k:torch.Tensor, # keys [B,C,N]
-    v:torch.Tensor, # values [B,C,N]
-    m:torch.Tensor, # mask [B,1,N], 1 = known
+    x:torch.Tensor, # psi as pixels [B,N,C]
+    m:torch.Tensor, # mask [B,N,1], 1 = known
     rows:torch.Tensor, # [B,N] bool, the pixels whose result is wanted
+    omegas:tuple, # omega1, omega2, omega3
     prune:str='multiply', # 'multiply' or 'exclude'
-)->torch.Tensor: # psi_p [B,C,N], 0 away from `rows`
-    "Eq. 1-4 for the pixels `rows` alone, with one key for the whole hole. Memory is linear in N where PyTorch takes a fused kernel."
-    (ri,asked),(ki,known) = chosen_first(rows),chosen_first(m[:,0] > 0)
-    value,n = hole_key(v, m, prune)
-    keys = F.pad(take_pixels(k, ki), (0,0,1,0))                                 # the hole's key, 0, comes first
-    values = torch.cat([value, take_pixels(v, ki)], 1)
-    bias = torch.cat([n, known], 1).to(q.dtype).log()                           # [B,keys]
-    heads = (t[:,None] for t in (take_pixels(q, ri), keys, values))             # one head: [B,1,n,C]
-    out = F.scaled_dot_product_attention(*heads, attn_mask=bias[:,None,None], scale=1.)[:,0]
-    out = (out*asked[...,None]).mT                                              # [B,C,rows]
-    return torch.zeros_like(v).scatter(2, ri[:,None].expand_as(out), out)
+)->torch.Tensor: # psi_p [B,N,C], 0 away from `rows`
+    "Eq. 1-4 for the pixels `rows` alone, with one key for the whole hole."
+    (ri,asked),(ki,known) = chosen_first(rows),chosen_first(m[...,0] > 0)
+    (mean,n),others = hole_key(x, m, prune),take_pixels(x, ki)
+    q = per_pixel(omegas[0], take_pixels(x, ri))
+    k = F.pad(per_pixel(omegas[1], others), (0,0,1,0))                          # the hole's key, 0, comes first
+    v = per_pixel(omegas[2], torch.cat([mean, others], 1))
+    out = counted_attention(q, k, v, torch.cat([n, known], 1))
+    return put_pixels(out*asked[...,None], ri, x.shape[1])
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-41
 class MPGA(nn.Module):
@@ -150,9 +178,9 @@ class MPGA(nn.Module):
     )->torch.Tensor: # psi_out [B,C,H,W]; 0 in hole pixels that are not among `rows`
         "Eq. 1-5, without the matrix of scores."
         wanted = m == 0 if rows is None else (m == 0) & rows
-        q,k,v = (t.flatten(2) for t in self.project(psi))
-        psi_p = pruned_attention(q, k, v, m.flatten(2), wanted.flatten(1), self.prune).view_as(psi)
-        return m*psi + (1-m)*psi_p
+        x,m = (t.flatten(2).mT.contiguous() for t in (psi, m))                      # [B,N,C], a pixel per row
+        psi_p = pruned_attention(x, m, wanted.flatten(1), (self.omega1, self.omega2, self.omega3), self.prune)
+        return (m*x + psi_p).mT.unflatten(2, psi.shape[-2:])                        # eq. 5: psi_p is 0 where M is 1
 
     def scores(self,
         psi:torch.Tensor, # feature map [B,C,H,W]

@@ -28,12 +28,13 @@ torch.set_num_threads(1); torch.manual_seed(0)
 net = Inpainter(4).eval()
 net.size = 32
 drawer = HoleDrawer('photo.png', model=net)
-n = 0
+from threading import RLock
+turn = RLock()  # messages from the browser come in another thread
 def report(_=None):
     "Write what Python knows, each time that it changes; the name appears when the file is complete"
-    global n
-    n += 1
-    state = dict(n=n, past=len(drawer.history.past), brush=drawer.brush.value, reveal=drawer.compare.value, tool=drawer.canvas.tool,
+    with turn: write()
+def write():
+    state = dict(past=len(drawer.history.past), brush=drawer.brush.value, reveal=drawer.compare.value, tool=drawer.canvas.tools[drawer.canvas.tool],
                  state=drawer.canvas.state, status=drawer.canvas.status)
     arrays = dict(hole=drawer.hole) | ({} if drawer.filled is None else dict(filled=np.asarray(drawer.filled)))
     np.savez('part.npz', state=json.dumps(state), **arrays)
@@ -63,10 +64,9 @@ def photo():
     return np.stack([x*255/SIZE[0], y*255/SIZE[1], 0*x+128], -1).astype(np.uint8)
 
 
-@pytest.fixture(scope='module')
-def lab(tmp_path_factory):
-    "JupyterLab in a folder of its own: (folder, function from a notebook's name to its address)"
-    home = tmp_path_factory.mktemp('lab')
+@contextmanager
+def served(home, app, where, *options):
+    "JupyterLab or Notebook in a folder of its own: (folder, function from a notebook's name to its address)"
     folder,settings = home/'work',home/'settings/@jupyterlab/apputils-extension'
     folder.mkdir(); settings.mkdir(parents=True)
     (settings/'notification.jupyterlab-settings').write_text(json.dumps(dict(fetchNews='false', checkForUpdates=False)))
@@ -74,19 +74,31 @@ def lab(tmp_path_factory):
     env = os.environ | {'JUPYTERLAB_SETTINGS_DIR': str(home/'settings'), 'JUPYTERLAB_WORKSPACES_DIR': str(home/'workspaces'), 'IPYTHONDIR': str(home/'ipython'),
                         'OMP_NUM_THREADS': '1', 'JUPYTER_TOKEN': token} | {f'JUPYTER_{k}_DIR': str(home/k) for k in ('CONFIG', 'DATA', 'RUNTIME')}
     with open(home/'log', 'w') as log:
-        server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--ip=127.0.0.1', f'--port={port}', '--no-browser', '--allow-root', '--expose-app-in-browser',
-                                   '--LabApp.extension_manager=readonly', f'--ServerApp.root_dir={folder}'], env=env, cwd=folder, stdout=log, stderr=log)
+        server = subprocess.Popen([sys.executable, '-m', app, '--ip=127.0.0.1', f'--port={port}', '--no-browser', '--allow-root', '--expose-app-in-browser',
+                                   f'--ServerApp.root_dir={folder}', *options], env=env, cwd=folder, stdout=log, stderr=log)
     def answers():
         assert server.poll() is None, (home/'log').read_text()
         try: return urlopen(f'http://127.0.0.1:{port}/api?token={token}').status == 200
         except OSError: return False
     try:
-        wait_for(answers, 'JupyterLab answers')
-        yield folder,lambda name: f'http://127.0.0.1:{port}/lab/workspaces/{Path(name).parent}/tree/{name}?token={token}'
+        wait_for(answers, f'{app} answers', 60)
+        yield folder,lambda name: f'http://127.0.0.1:{port}/{where(name)}?token={token}'
     finally:
-        server.terminate()  # JupyterLab ends its kernels
+        server.terminate()  # it ends its kernels
         try: server.wait(20)
         except subprocess.TimeoutExpired: server.kill()
+
+
+@pytest.fixture(scope='module')
+def lab(tmp_path_factory):
+    def where(name): return f'lab/workspaces/{Path(name).parent}/tree/{name}'
+    with served(tmp_path_factory.mktemp('lab'), 'jupyterlab', where, '--LabApp.extension_manager=readonly') as s: yield s
+
+
+@pytest.fixture(scope='module')
+def notebook7(tmp_path_factory):
+    pytest.importorskip('notebook', minversion='7', reason='Notebook 7 is not installed')
+    with served(tmp_path_factory.mktemp('notebook'), 'notebook', lambda name: f'notebooks/{name}') as s: yield s
 
 
 @pytest.fixture(scope='module')
@@ -125,6 +137,7 @@ class Drawing:
         past,mouse = self.seen()[0]['past'],self.page.mouse
         mouse.move(*at[0]); mouse.down()
         for x,y in at[1:]: mouse.move(x, y, steps=steps)
+        assert self.seen()[0]['past'] == past, 'only a finished stroke crosses to Python'
         mouse.up()
         self.until(lambda s, *_: s['past'] == past+1, 'the stroke has come')
         return (np.array(at)-(box['x'],box['y']))/(box['width'],box['height'])*SIZE
@@ -170,9 +183,13 @@ def near_path(points, width):
 def iou(a, b): return (a & b).sum()/(a | b).sum()
 
 
-def strokes_land_where_they_were_drawn(d):
+def nothing_drawn(d):
     d.button('Clear').click()
     d.until(lambda s, hole, _: not hole.any(), 'nothing is drawn')
+
+
+def strokes_land_where_they_were_drawn(d):
+    nothing_drawn(d)
     assert d.canvas.bounding_box()['width'] < SIZE[0], 'this photo is shown smaller than it is'
     d.pick('Brush')
     width = d.seen()[0]['brush']
@@ -189,6 +206,19 @@ def strokes_land_where_they_were_drawn(d):
     d.button('Redo').click()
     assert np.array_equal(d.until(lambda s, h, _: h.sum() == hole.sum(), 'done again')[1], hole)
     return hole
+
+
+def filling_changes_the_hole_alone(d):
+    hole = d.seen()[1]
+    d.canvas.evaluate("""c => { const el = c.parentElement; window.states = [];
+        new MutationObserver(() => states.push([el.dataset.state, el.innerText])).observe(el, {attributes: true, childList: true, subtree: true}); }""")
+    d.button('Fill').click()
+    _,same,filled = d.until(lambda s, h, filled: filled is not None and s['state'] == 'ready' and s['reveal'] == 1, 'filled')
+    changed = (filled != photo()).any(-1)
+    assert np.array_equal(same, hole) and changed[hole].mean() > .9 and not changed[~hole].any()
+    wait_for(lambda: d.page.evaluate("states.length && states.at(-1)[0] == 'ready'"), 'the page shows that it is done')
+    assert any(s == 'busy' and 'Filling' in text for s,text in d.page.evaluate("states")), 'the page showed that it was working'
+    return filled
 
 
 def test_strokes(drawing): strokes_land_where_they_were_drawn(drawing)
@@ -218,11 +248,11 @@ def test_strokes_at_pixel_ratio_2_and_touch(lab, chromium):
         state,touched,_ = d.until(lambda s, h, _: h.sum() > hole.sum(), 'a finger draws')
         place = (np.array([x,y])-(box['x'],box['y']))/(box['width'],box['height'])*SIZE
         assert iou(touched & ~hole, near_path([place, place+1e-6], state['brush'])) > .95
+        filling_changes_the_hole_alone(d)
 
 
 def test_eraser_and_rectangle(drawing):
-    drawing.button('Clear').click()
-    drawing.until(lambda s, hole, _: not hole.any(), 'nothing is drawn')
+    nothing_drawn(drawing)
     drawing.pick('Rectangle')
     (l,t),(r,b) = drawing.stroke((.3,.3), (.6,.7), steps=5)
     box = np.zeros(SIZE[::-1], dtype=bool)
@@ -263,29 +293,36 @@ def test_load_and_fill(drawing, tmp_path):
     hole[300:420, 500:700] = True
     Image.fromarray(hole).save(tmp_path/'hole.png')
     for file in (tmp_path/'hole.png', tmp_path/'hole.png'):  # the same file again is loaded again
-        drawing.button('Clear').click()
-        drawing.until(lambda s, h, _: not h.any(), 'nothing is drawn')
+        nothing_drawn(drawing)
         with drawing.page.expect_file_chooser() as chooser: drawing.button('Load hole').click()
         chooser.value.set_files(file)
         drawing.until(lambda s, h, _: np.array_equal(h, hole), 'the hole is loaded')
-    drawing.button('Fill').click()
-    state,_,filled = drawing.until(lambda s, h, filled: filled is not None and s['state'] == 'ready' and s['reveal'] == 1, 'filled')
-    changed = (filled != photo()).any(-1)
-    assert changed[hole].mean() > .9 and not changed[~hole].any()
+    filled = filling_changes_the_hole_alone(drawing)
     after,handle = pixels(drawing),drawing.page.get_by_role('slider').last
     handle.press('Home')
     drawing.until(lambda s, *_: s['reveal'] == 0, 'the slider stands at before')
     differ = np.abs(after-pixels(drawing)).max(-1) > 12
     assert iou(differ, at_size(hole, after)) > .8, 'before and after differ in the hole alone'
+    drawing.button('Save').click()
+    drawing.until(lambda s, *_: s['status'].startswith('Saved'), 'saved')
+    with Image.open(drawing.folder/'filled-1.png') as saved: assert np.array_equal(np.asarray(saved), filled)
+    with Image.open(drawing.folder/'hole-1.png') as saved: assert np.array_equal(np.asarray(saved), hole)
 
 
 def test_an_error_is_a_line_and_keeps_the_drawing(drawing):
-    drawing.button('Clear').click()
-    drawing.until(lambda s, h, _: not h.any(), 'nothing is drawn')
+    nothing_drawn(drawing)
     drawing.button('Fill').click()
     drawing.until(lambda s, *_: s['state'] == 'error', 'the error has come')
     line = drawing.page.get_by_role('status').filter(has_text='Nothing to fill yet')
     line.wait_for(timeout=10_000)
+    drawing.page.wait_for_timeout(500)
+    assert drawing.button('Load hole').inner_text().strip() == 'Load hole', 'ipywidgets counts files there'
     assert 'Traceback' not in drawing.page.locator('.jp-Notebook').inner_text()
     drawing.button('Undo').click()
     drawing.until(lambda s, h, _: h.any(), 'the hole is back')
+
+
+def test_notebook_7(notebook7, chromium):
+    with opened(notebook7, chromium, 1) as d:
+        strokes_land_where_they_were_drawn(d)
+        filling_changes_the_hole_alone(d)

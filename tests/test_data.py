@@ -11,7 +11,7 @@ from fastai.learner import Learner, load_learner
 from PIL import Image
 
 from gla_inpaint.data import (HELD_OUT, SUFFIXES, UNREADABLE, InpaintDataset, InpaintDL, crop_box, crop_photo, find_photos, inpaint_dataloaders,
-                              load_photo, sample_photos, show_rows, split_photos, to_pair)
+                              load_photo, sample_photos, show_rows, split_celeba_hq, split_imagenet, split_photos, split_places365, to_pair)
 from gla_inpaint.masks import free_form_hole, mask_from_hole
 
 def picture(seed=0, size=(60,40)):
@@ -415,3 +415,61 @@ def test_show_rows():
     assert [ax.get_title() for ax in fig.axes] == ['a', 'b', 'c', '', '', '']
     assert [ax.images[0].get_array().max() for ax in fig.axes[:3]] == [0, .5, 1]
     plt.close('all')
+
+# --- the datasets of the paper, as small trees in the layouts that people have
+
+PLACES = [f'Places365_val_{i:08}.jpg' for i in range(1, 31)]
+ILSVRC = [f'ILSVRC2012_test_{i:08}.JPEG' for i in range(1, 31)]
+
+def tree(root, *names):
+    for f in (root/n for n in names):
+        f.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (2,2)).save(f)
+    return root
+
+@pytest.mark.parametrize('val, train', [('val_large', 'data_large_standard'), ('val_256', 'data_256_standard'), ('val_large', 'data_large'),
+                                        ('val_256', 'data_256'), ('val/kitchen', 'train')])
+def test_places365_layouts(tmp_path, val, train):
+    root = tree(tmp_path, *(f'{val}/{p}' for p in PLACES), f'{train}/a/attic/00000001.jpg')
+    (root/'places365_val.txt').write_text(''.join(f'{p} 7\n' for p in PLACES))
+    trained,test = split_places365(root, n=9, seed=3)
+    assert [f.name for f in trained] == ['00000001.jpg'] and test == sorted(test) and len(set(test)) == 9 and {f.parent for f in test} == {root/val}
+    assert [f.name for f in split_places365(root, n=9, seed=3)[1]] == [f.name for f in test] != [f.name for f in split_places365(root, n=9)[1]]
+
+def test_places365_prefers_large_and_needs_no_training(tmp_path):
+    root = tree(tmp_path, *(f'{d}/{p}' for d in ('val_large','val_256') for p in PLACES), 'data_256_standard/a/attic/1.jpg')
+    trained,test = split_places365(str(root), n=30)
+    assert trained == [] and [f.name for f in test] == PLACES and test[0].parent.name == 'val_large'
+
+def test_half_a_download_is_noticed(tmp_path):
+    root = tree(tmp_path, *(f'val_256/{p}' for p in PLACES[:20]))
+    (root/'places365_val.txt').write_text(''.join(f'{p} 7\n' for p in PLACES))
+    with pytest.raises(ValueError, match='10 of the 30 photos in places365_val.txt are missing.*00000021'): split_places365(root, n=5)
+
+@pytest.mark.parametrize('where', ['.', 'ILSVRC/Data/CLS-LOC', 'Data/CLS-LOC'])
+def test_imagenet_layouts(tmp_path, where):
+    base = tree(tmp_path, *(f'{where}/test/{p}' for p in ILSVRC), f'{where}/train/n01440764/n01440764_10026.JPEG', f'{where}/val/x.JPEG')/where
+    trained,test = split_imagenet(tmp_path, n=7)
+    assert [f.name for f in trained] == ['n01440764_10026.JPEG'] and len(set(test)) == 7 and {f.parent for f in test} == {base/'test'}
+
+@pytest.mark.parametrize('name', ['CelebA-HQ-img/{}.jpg', 'celeba_hq_256/{:05}.jpg', 'data256x256/{:05}.png', 'data1024x1024/img{:08}.png', '{:05}.jpg'])
+@pytest.mark.parametrize('first', [0, 1])
+def test_celeba_hq_layouts(tmp_path, name, first):
+    tree(tmp_path, *(name.format(i) for i in range(first, first+25)))
+    trained,test = split_celeba_hq(tmp_path, n=4)
+    assert [f.relative_to(tmp_path).as_posix() for f in trained+test] == [name.format(i) for i in range(first, first+25)] and len(test) == 4
+
+@pytest.mark.parametrize('split, says', [(split_places365, 'val_large/Places365_val_00000001.jpg'), (split_imagenet, 'test/ILSVRC2012_test_00000001.JPEG'),
+                                         (split_celeba_hq, '00000.jpg 00001.jpg')])
+@pytest.mark.parametrize('names', [(), ('holiday.jpg', 'beach.jpg'), ('val/n01440764/ILSVRC2012_val_00000293.JPEG', 'test/n01440764/x.JPEG', 'odd.jpg'), ('val_256/readme.txt.png',)])
+def test_other_folders_are_refused_with_the_tree(tmp_path, split, says, names):
+    with pytest.raises(ValueError, match='Expected is a folder') as e: split(tree(tmp_path/'root', *names), 1)
+    assert says in str(e.value) and 'root' in str(e.value)
+
+def test_gaps_and_too_many_are_refused(tmp_path):
+    root = tree(tmp_path, '0.jpg', '1.jpg', '3.jpg')
+    with pytest.raises(ValueError, match='do not go on by one after 1.jpg'): split_celeba_hq(root, 1)
+    tree(root, '2.jpg')
+    for n in (0, 4): pytest.raises(ValueError, split_celeba_hq, root, n)
+    places = tree(tmp_path/'p', *(f'val_256/{p}' for p in PLACES))
+    with pytest.raises(ValueError, match='from 1 to the 30'): split_places365(places)

@@ -1,6 +1,9 @@
 "The drawing widget without a browser: many random strokes, hostile messages, every kind of photo."
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from io import BytesIO
+from threading import Event
 
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
@@ -125,11 +128,10 @@ def test_buttons_do_what_they_say(name, monkeypatch):
     assert called == [name]
 
 
-def test_the_tool_is_shared_with_the_canvas():
+def test_the_tools_of_the_buttons_are_those_of_the_canvas():
+    "The browser ties the button's place to the canvas's, without Python: tests/test_browser.py"
     d = drawer()
-    for tool in TOOLS[::-1]:
-        d.tools.value = tool
-        assert d.canvas.tool == tool
+    assert [t for _,t in d.tools.options] == d.canvas.tools == list(TOOLS) and d.tools.index == d.canvas.tool == 0
 
 
 def test_the_browser_is_answered():
@@ -173,6 +175,35 @@ def test_too_many_points():
     d = drawer()
     send(d, stroke(*[(1,1)]*(draw.MANY+1)))
     assert d.canvas.state == 'error' and not d.hole.any()
+
+
+# --- two threads: JupyterLab gives the browser's messages one of their own
+
+def test_no_stroke_is_lost():
+    d,n = drawer(),21
+    with ThreadPoolExecutor(4) as pool: list(pool.map(lambda i: send(d, stroke((2*i+1, 3), width=2, id=i+1)), range(n)))
+    assert len(d.history.past) == n and d.hole[3, :2*n].all() and d.canvas.drawn['seen'] == n
+
+
+def test_a_stroke_during_a_fill_waits(monkeypatch):
+    started,go = Event(),Event()
+    def slow(photo, hole, model):
+        started.set()
+        assert go.wait(20)
+        return photo
+    monkeypatch.setattr(draw, 'inpaint', slow)
+    d = drawer(hole=box())
+    with ThreadPoolExecutor(2) as pool:
+        filling = pool.submit(d.fill)
+        assert started.wait(20) and d.canvas.state == 'busy'
+        drawing = pool.submit(send, d, stroke((40,25)))
+        time.sleep(.2)
+        assert not drawing.done() and np.array_equal(d.hole, box())
+        go.set()
+        assert filling.result(20) is not None
+    assert d.hole[25,40] and d.filled is None and d.canvas.state == 'ready'
+    d.undo()
+    assert d.filled is not None and np.array_equal(d.hole, box())
 
 
 # --- load, fill, save

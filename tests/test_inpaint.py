@@ -9,8 +9,8 @@ from PIL import Image, PngImagePlugin
 
 from gla_inpaint import inference
 from gla_inpaint.data import sample_photos
-from gla_inpaint.generator import Inpainter
-from gla_inpaint.inference import (InpaintError, find_crops, inpaint, load_inpainter, main, open_image, read_hole, save_inpainter, shrink)
+from gla_inpaint.generator import Inpainter, composite
+from gla_inpaint.inference import (InpaintError, find_crops, inpaint, load_inpainter, main, membrane, open_image, read_hole, save_inpainter, shrink)
 
 torch.set_num_threads(1)
 MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16')
@@ -153,6 +153,21 @@ def test_16_bits():
     with pytest.raises(InpaintError, match='16 bits per colour'): inpaint(bytes(rgb16), HOLE, NET)
     with pytest.raises(InpaintError, match='16 bits per colour'): inpaint(Image.open(BytesIO(rgb16)), HOLE, NET)
 
+def test_16_bits_in_other_formats():
+    a = np.random.default_rng(0).integers(0, 65536, (30,40,3)).astype('>u2')
+    ppm,plain = b'P6 40 30 65535\n'+a.tobytes(),b'P3 40 30 65535\n'+' '.join(map(str, a.ravel())).encode()
+    sgi = b'\x01\xda\0\2\0\3'+b''.join(n.to_bytes(2, 'big') for n in (40,30,3))+bytes(500)+a.transpose(2,0,1).tobytes()
+    jp2 = bytearray(encoded(PHOTO, 'JPEG2000'))
+    at = jp2.index(b'\xff\x4f\xff\x51')+40
+    assert jp2[at:at+4] == bytes([0,3,7,1]), "three colours of 7+1 bits, each with a step of 1"
+    assert known_equal(inpaint(bytes(jp2), HOLE, NET), open_image(bytes(jp2)), HOLE)
+    jp2[at+2] = 15
+    for data in (ppm, plain, sgi, bytes(jp2)):
+        with pytest.raises(InpaintError, match='16 bits per colour'): inpaint(data, HOLE, NET)
+    assert read_hole(ppm, (40,30)).any(), "a hole is cut at one half anyway"
+    grey = encoded(picture('I;16', 40, 30), 'JPEG2000')
+    assert inpaint(grey, HOLE, NET).mode == 'I;16'
+
 @pytest.mark.parametrize('bad', [b'', b'not a picture', encoded(PHOTO)[:200], Image.new('F', (40,30)), Image.new('I', (40,30)), Image.new('YCbCr', (40,30)), Image.new('RGB', (0,5)),
     np.zeros((30,40), np.int64), np.zeros((30,40,3)), np.zeros((2,30,40,3), np.uint8), np.zeros(7, np.uint8), torch.zeros(30,40), None, 3],
     ids=lambda b: f'{type(b).__name__}')
@@ -173,7 +188,9 @@ def test_decompression_bomb():
     bomb = bytearray(encoded(PHOTO))
     bomb[16:24] = PngImagePlugin.o32(60000)*2
     bomb[29:33] = PngImagePlugin.o32(PngImagePlugin._crc32(bytes(bomb[12:29])))
-    with pytest.raises(InpaintError, match='Bomb'): inpaint(bytes(bomb), HOLE, NET)
+    for photo,hole in ((bytes(bomb), HOLE), (PHOTO, bytes(bomb))):
+        with pytest.raises(InpaintError, match='MAX_IMAGE_PIXELS') as e: inpaint(photo, hole, NET)
+        assert '\n' not in str(e.value)
 
 # --- holes
 
@@ -241,9 +258,8 @@ class Watch(torch.nn.Module):
 @pytest.mark.parametrize('size,side,seen', [(96,200,96), (96,10,96), (None,100,300), (None,250,512)])
 def test_the_network_sees_its_own_scale(size, side, seen):
     net = Watch(size)
-    out = inpaint(picture('RGB', 900, 800), square(800, 900, (200,300), side), net)
+    inpaint(picture('RGB', 900, 800), square(800, 900, (200,300), side), net)
     assert [s for s,*_ in net.seen] == [(1,3,seen,seen)]
-    if side > 100: assert (np.asarray(out)[216:184+side,316:284+side] == 128).all()       # away from the rim it is what was painted
     mask = net.seen[0][1]
     assert set(mask.unique().tolist()) == {0.,1.} and mask[0,0,seen//2,seen//2] == 0 and mask[0,0,0,0] == 1
     assert abs((mask == 0).sum().sqrt() - (10 if side == 10 else seen/3)) < 2, "three times the hole, but no less than the network's size"
@@ -256,14 +272,60 @@ class Paints(Watch):
     def forward(self, holed, mask): return (self.f((torch.arange(holed.shape[-1])+.5)/holed.shape[-1]).expand_as(holed),)*2
 
 def test_scaling_up_is_smooth_and_never_wraps_around():
-    hole = square(300, 300, (100,100), 100)
-    out = np.asarray(inpaint(np.zeros((300,300,3), np.uint8), hole, Paints(48, lambda x: 2*x-1))).astype(int)
-    row = out[150,:,0]
-    assert np.abs(row[110:190] - np.linspace(0, 255, 300)[110:190]).max() <= 2, "a ramp stays a ramp"
-    out = np.asarray(inpaint(np.zeros((300,300,3), np.uint8), hole, Paints(48, lambda x: torch.where(x < .5, -1., 1.))))
-    assert (out[110:190,110:147] < 128).all() and (out[110:190,153:190] > 127).all(), "overshoot is cut, not wrapped"
-    out = np.asarray(inpaint(np.full((300,300,3), 255, np.uint8), hole, Paints(48, lambda x: -torch.ones_like(x))))
-    assert (out[150,150] == 0).all() and (out[150,100] > 60).all(), "at the rim it starts from the rim's colour"
+    hole,ramp = square(300, 300, (100,100), 100),np.linspace(0, 255, 300)
+    photo = np.stack([np.tile(ramp.round().astype(np.uint8), (300,1))]*3, -1)
+    for painter in (lambda x: 2*x-1, lambda x: 2*x-.6, lambda x: x-2):
+        row = np.asarray(inpaint(photo, hole, Paints(48, painter)))[150,:,0].astype(int)
+        assert np.abs(row-ramp)[100:200].max() <= 2, "a ramp stays a ramp, also one that was painted too bright, or too flat"
+    step = np.where(np.arange(300)[:,None] < 150, 0, 255).astype(np.uint8).repeat(3, 1)
+    out = np.asarray(inpaint(np.tile(step, (300,1,1)), hole, Paints(48, lambda x: torch.where(x < .5, -1., 1.))))
+    assert (out[100:200,100:147] < 128).all() and (out[100:200,153:200] > 127).all(), "overshoot is cut, not wrapped"
+
+# --- the rim
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 10**6), st.sampled_from([.1, .5, .95]))
+def test_a_membrane(h, w, seed, share):
+    rng = np.random.default_rng(seed)
+    hole,x = rng.random((h,w)) < share,rng.normal(size=(h,w,3))
+    if not hole.any() or hole.all(): return
+    out = membrane(x, hole)
+    assert np.array_equal(out[~hole], x[~hole]), "what is known is held"
+    value,there = np.pad(out, ((1,1),(1,1),(0,0))),np.pad(np.ones((h,w,1)), ((1,1),(1,1),(0,0)))
+    total,count = (a[:-2,1:-1]+a[2:,1:-1]+a[1:-1,:-2]+a[1:-1,2:] for a in (value, there))
+    assert np.allclose(out[hole], (total/np.maximum(count, 1))[hole]), "each pixel is the mean of its neighbours"
+    assert np.allclose(membrane(np.where(hole[...,None], np.nan, x), hole), out), "what lies under the hole is not read"
+    assert np.allclose(membrane(np.full_like(x, .3), hole), .3), "a constant is kept"
+
+@pytest.mark.parametrize('offset', [-1.5, -.2, .2, 1.5])
+def test_a_constant_offset_is_taken_off_exactly(offset):
+    photo,hole = sample_photos()['china'].crop((200,100,296,196)),square(96, 96, (30,20), 32)
+    net = Answers(96)
+    net.truth = inference.to_network(photo) + offset
+    assert np.abs(np.asarray(inpaint(photo, hole, net)).astype(int) - np.asarray(photo)).max() <= 1
+
+def rim_jump(a, hole):
+    "Mean difference between neighbours of which one is painted"
+    a = a.astype(float)
+    return np.concatenate([np.abs(np.diff(a, axis=n))[np.diff(hole, axis=n)].ravel() for n in (0, 1)]).mean()
+
+class Agrees(torch.nn.Module):
+    "Another network, made to paint known pixels as they are: no error is seen at the rim, so none is corrected"
+    def __init__(self, net):
+        super().__init__()
+        self.net,self.size = net,net.size
+    def forward(self, holed, mask): return (composite(self.net(holed, mask)[1], holed, mask),)*2
+
+@pytest.mark.parametrize('name', ['coffee', 'chelsea'])
+def test_the_jump_at_the_rim_falls(name):
+    "With the weights that ship, on photos that they were not trained on"
+    net,photo,jumps = load_inpainter(device='cpu'),sample_photos()[name],[]
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        hole = square(*np.asarray(photo).shape[:2], rng.integers(0, 220, 2), 60)
+        jumps.append([rim_jump(np.asarray(inpaint(photo, hole, n)), hole) for n in (net, Agrees(net))])
+    with_rim,without = np.mean(jumps, 0)
+    assert with_rim < .9*without
 
 def test_a_small_photo_is_scaled_up_as_it_is_shaped():
     net = Watch(96)
@@ -356,10 +418,27 @@ def test_a_fastai_learner_and_its_saved_file(tmp_path):
         net = load_inpainter(learn.save(name, with_opt=with_opt), 'cpu')
         net.size = 32
         assert np.array_equal(np.asarray(inpaint(PHOTO, HOLE, net)), expected)
+    torch.save(learn.model, tmp_path/'export.pkl')  # objects, not numbers: what learn.export writes
+    with pytest.raises(InpaintError, match='.safetensors or .pth'): load_inpainter(tmp_path/'export.pkl')
+    os.rename(tmp_path/'export.pkl', tmp_path/'export.pth')
+    with pytest.raises(InpaintError, match='more than weights'): load_inpainter(tmp_path/'export.pth')
 
 class Trap:
     def __init__(self, path): self.path = str(path)
     def __reduce__(self): return os.mkdir, (self.path,)
+
+def test_a_file_gets_its_name_when_it_is_on_the_disk(tmp_path, monkeypatch):
+    file,done,fsync,replace = tmp_path/'a.png',[],os.fsync,os.replace
+    def flush(fd): done.append(os.fstat(fd).st_ino); fsync(fd)
+    def rename(a, b): done.append('rename'); replace(a, b)
+    monkeypatch.setattr(os, 'fsync', flush); monkeypatch.setattr(os, 'replace', rename)
+    with inference.replacing(file) as tmp: tmp.write_bytes(b'new')
+    assert done == [file.stat().st_ino, 'rename', tmp_path.stat().st_ino] and file.read_bytes() == b'new'
+    def full(fd): raise OSError('disk full')
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match='disk full'):
+        with inference.replacing(file) as tmp: tmp.write_bytes(b'newer')
+    assert file.read_bytes() == b'new' and os.listdir(tmp_path) == ['a.png']
 
 def test_hostile_and_wrong_weights(tmp_path):
     trap = tmp_path/'sprung'
@@ -379,6 +458,24 @@ def test_hostile_and_wrong_weights(tmp_path):
         with pytest.raises(InpaintError, match=name): load_inpainter(tmp_path/name)
     with pytest.raises(FileNotFoundError, match='nowhere'): load_inpainter(tmp_path/'nowhere.safetensors')
     with pytest.raises(InpaintError): load_inpainter(tmp_path)
+
+def test_weights_that_claim_more_than_they_bring(tmp_path):
+    "One number, said to be 150 GB of them"
+    with torch.device('meta'): shapes = Inpainter(3000).state_dict()
+    torch.save({k: torch.zeros(1).as_strided(v.shape, [0]*v.dim()) for k,v in shapes.items()}, tmp_path/'w.pth')
+    with pytest.raises(InpaintError, match='more than the file holds'): load_inpainter(tmp_path/'w.pth')
+
+@pytest.mark.parametrize('device', ['abacus', 'cuda:77', ''])
+def test_a_device_that_is_not_there(device, tmp_path):
+    save_inpainter(NET, tmp_path/'w.safetensors')
+    for model in (NET, tmp_path/'w.safetensors'):
+        with pytest.raises(InpaintError, match='device'): inpaint(PHOTO, HOLE, model, device=device)
+    assert next(NET.parameters()).device.type == 'cpu'
+
+def test_device_auto(tmp_path, monkeypatch):
+    for cuda,mps,expected in ((True,True,'cuda'), (False,True,'mps'), (False,False,'cpu')):
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda); monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: mps)
+        assert inference.pick_device('auto') == expected
 
 @pytest.mark.parametrize('size', ['7', '99999999', 'wide', '-96', ''])
 def test_a_lying_size(size, tmp_path):
@@ -429,11 +526,7 @@ def try_damaged(n):
     assert any(outcomes) and not all(outcomes)
 
 @pytest.mark.filterwarnings('ignore')
-def test_damaged_files(): try_damaged(100)
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings('ignore')
-def test_many_damaged_files(): try_damaged(500)
+def test_500_damaged_files(): try_damaged(500)
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
@@ -494,7 +587,7 @@ def test_a_failed_write_leaves_the_old_result(place, monkeypatch):
     assert run('photo.png hole.png -o out.png --weights w.safetensors') == 1
     assert Path('out.png').read_bytes() == b'old' and files() == ['hole.png', 'out.png', 'photo.png', 'w.safetensors']
 
-def test_folders(place, capsys):
+def test_folders(place, capsys, monkeypatch):
     for d in ('photos', 'holes'): Path(d).mkdir()
     for i in range(3): PHOTO.save(f'photos/{i}.png'); Image.fromarray(HOLE).save(f'holes/{i}.png')
     picture('CMYK', 40, 30).save('photos/ink.jpg'); Image.fromarray(HOLE).save('holes/ink.bmp')
@@ -509,6 +602,12 @@ def test_folders(place, capsys):
     assert sorted(l.split(':')[0] for l in err.splitlines()) == ['1', 'lonely', 'nobody', 'twice'] and '4 filled' in out
     assert files('done/here') == ['0.png', '2.png', 'dots.in.name.png', 'ink.tif']
     assert known_equal(Image.open('done/here/0.png'), PHOTO, HOLE) and known_equal(Image.open('done/here/ink.tif'), Image.open('photos/ink.jpg'), HOLE)
+    with monkeypatch.context() as m:  # what no file is to blame for does not stop the others either
+        m.setattr(inference, 'inpaint', lambda *_: (_ for _ in ()).throw(RuntimeError('out of memory')))
+        os.remove('done/here/0.png')
+        assert run(line) == 1 and '0: out of memory' in capsys.readouterr().err
+    assert run(line) == 1
+    capsys.readouterr()
     stamps = {f: (Path('done/here')/f).stat().st_mtime_ns for f in files('done/here')}
     for f in ('photos/1.png', 'photos/lonely.png', 'holes/nobody.png', 'photos/twice.jpg', 'photos/twice.png', 'holes/twice.png'): os.remove(f)
     os.remove('holes/1.png')

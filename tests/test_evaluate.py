@@ -1,0 +1,380 @@
+"gla_evaluate: hole sets, pairs, killed and resumed runs, bad input. What a notebook cannot show: processes, kills, memory, weight files."
+import csv, json, math, os, signal, subprocess, sys, time
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np, pandas as pd, pytest, torch
+from PIL import Image
+
+from gla_inpaint import evaluate as ev
+from gla_inpaint.data import to_tensor
+from gla_inpaint.evaluate import METHODS, evaluate, fid_of, find_methods, load_holes, local_inception, local_lpips, main, make_holes, read_rows, score, summarise
+from gla_inpaint.generator import Inpainter
+from gla_inpaint.inference import InpaintError, save_inpainter
+from gla_inpaint.masks import hole_of_ratio, mask_from_hole
+
+torch.set_num_threads(1)
+COMMAND = [sys.executable, '-W', 'ignore', '-m', 'gla_inpaint.evaluate']
+FAST = ('--without', 'gla_inpaint', '--without', 'one-pass', '--without', 'biharmonic', '--baselines')
+
+def picture(seed=0, size=(90,70)):
+    "A smooth colour picture, different for each seed; `size` is (width, height)."
+    small = np.random.default_rng(seed).integers(0, 256, (4,6,3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.BICUBIC)
+
+def weights(path, seed=0, size=None):
+    torch.manual_seed(seed)
+    net = Inpainter(4)
+    net.size = size
+    save_inpainter(net, path, f'seed {seed}')
+    return path
+
+@pytest.fixture
+def bench(tmp_path):
+    "A folder with five photos, a set of four holes a bucket, and weights."
+    (tmp_path/'photos').mkdir()
+    for i in range(5): picture(i).save(tmp_path/f'photos/p{i}.png')
+    make_holes(tmp_path/'holes', 4, (48,64), seed=3)
+    weights(tmp_path/'w.safetensors')
+    return tmp_path
+
+def run(bench, *args, out='out'): return main([str(a) for a in (bench/'photos', '--holes', bench/'holes', '--weights', bench/'w.safetensors', '--out', bench/out, *args)])
+def lines(bench, out='out'): return (bench/out/'rows.csv').read_text().splitlines(keepends=True)
+def table(bench, out='out'): return pd.read_csv(bench/out/'table.csv')
+
+# --- hole sets
+
+def test_a_set_says_what_it_is(tmp_path):
+    manifest = make_holes(tmp_path/'a/set', 3, (32,40), seed=5)
+    assert (manifest['n'], manifest['size'], manifest['seed']) == (3, [32,40], 5) and list(manifest['holes']) == ['20-30','30-40','40-50']
+    for (lo,hi),holes in zip(ev.BUCKETS, manifest['holes'].values()):
+        for e in holes:
+            hole = np.asarray(Image.open(tmp_path/'a/set'/e['file']).convert('L')) > 127
+            assert hole.shape == (32,40) and lo <= hole.mean() < hi and hole.mean() == e['ratio']
+    assert [p.name for p in (tmp_path/'a').iterdir()] == ['set']
+
+def test_sets_of_one_seed_begin_alike(tmp_path):
+    a,b,c = (make_holes(tmp_path/f'{n}{seed}', n, (32,40), seed)['holes'] for n,seed in ((2,0), (3,0), (2,1)))
+    assert all(b[k][:2] == a[k] for k in a) and all(x['sha256'] != y['sha256'] for k in a for x,y in zip(a[k], c[k]))
+
+def test_a_set_is_verified_and_not_written_again(bench, capsys):
+    before = {p: p.stat().st_mtime_ns for p in bench.rglob('holes/**/*')}
+    assert main(['--make-holes', str(bench/'holes'), '--n', '4', '--size', '48x64', '--seed', '3']) == 0 and 'verified' in capsys.readouterr().out
+    assert before == {p: p.stat().st_mtime_ns for p in bench.rglob('holes/**/*')}
+
+@pytest.mark.parametrize('args, says', [(('--n', '5', '--size', '48x64', '--seed', '3'), 'n 4, not 5'), (('--n', '4', '--size', '64x48', '--seed', '3'), 'size [48, 64], not [64, 48]'),
+                                        (('--n', '4', '--size', '48x64'), 'seed 3, not 0')])
+def test_other_settings_are_refused(bench, capsys, args, says):
+    before = {p: p.read_bytes() for p in bench.rglob('holes/**/*') if p.is_file()}
+    assert main(['--make-holes', str(bench/'holes'), *args]) == 1 and says in capsys.readouterr().err
+    assert before == {p: p.read_bytes() for p in bench.rglob('holes/**/*') if p.is_file()}
+
+def test_a_folder_of_something_else_is_left_alone(bench, capsys):
+    assert main(['--make-holes', str(bench/'photos'), '--n', '2', '--size', '32x32']) == 1 and 'manifest.json' in capsys.readouterr().err
+    assert len(list((bench/'photos').iterdir())) == 5
+
+@pytest.mark.parametrize('harm, says', [(lambda f: f.unlink(), 'missing'), (lambda f: f.write_bytes(f.read_bytes()[:-1]), 'not the file that the manifest lists')])
+def test_a_harmed_set_is_refused(bench, capsys, harm, says):
+    harm(bench/'holes/30-40/00002.png')
+    for args in (['--make-holes', str(bench/'holes'), '--n', '4', '--size', '48x64', '--seed', '3'], [str(bench/'photos'), '--holes', str(bench/'holes'), '--out', str(bench/'out')]):
+        assert main(args) == 1
+        err = capsys.readouterr().err
+        assert '00002.png' in err and says in err
+    assert not (bench/'out').exists()
+
+@pytest.mark.parametrize('text', ['', '[]', '{"n": 3}', '{"holes": {"20-30": [{}]}}', '{"holes": {"20-30": ["x"]}}'])
+def test_a_damaged_manifest_is_refused(bench, text):
+    (bench/'holes/manifest.json').write_text(text)
+    with pytest.raises(InpaintError, match='manifest.json is damaged'): load_holes(bench/'holes')
+
+def test_an_interrupted_set_is_no_set(tmp_path):
+    real = ev.write_hole
+    def stop(folder, bucket, i, *args):
+        if i == 1: raise KeyboardInterrupt
+        return real(folder, bucket, i, *args)
+    with patch.object(ev, 'write_hole', stop), pytest.raises(KeyboardInterrupt): make_holes(tmp_path/'set', 3, (32,32))
+    assert not list(tmp_path.iterdir())
+
+@pytest.mark.parametrize('args', [('--make-holes', 'h', '--size', '512'), ('--make-holes', 'h', '--size', '512*680'), ('--make-holes', 'h', '--n', '0'), (), ('photos',), ('--holes', 'h'),
+                                  ('photos', '--holes', 'h', '--without', 'everything'), ('photos', '--holes', 'h', '--dataset', 'mnist'), ('photos', '--holes', 'h', '--size', '64x64')])
+def test_wrong_usage(args, capsys):
+    with pytest.raises(SystemExit) as e: main(list(args))
+    assert e.value.code == 2 and 'usage' in capsys.readouterr().err
+
+@pytest.mark.parametrize('args', [('--size', '8x8'), ('--seed', '-1')])
+def test_settings_without_sense(tmp_path, capsys, args):
+    assert main(['--make-holes', str(tmp_path/'h'), '--n', '2', *args]) == 1 and 'gla_evaluate:' in capsys.readouterr().err and not (tmp_path/'h').exists()
+
+# --- pairs
+
+def test_pairs_are_in_sorted_order_as_far_as_both_go(bench, capsys):
+    assert run(bench, *FAST) == 0
+    assert '5 photos, 4 holes in each bucket: 4 pairs in each' in capsys.readouterr().out
+    rows = read_rows(bench/'out/rows.csv')
+    assert {(Path(r.photo).name, r.hole) for r in rows.itertuples()} == {(f'p{i}.png', f'{b}/{i:05}.png') for i in range(4) for b in ('20-30','30-40','40-50')}
+    assert run(bench, *FAST, '--n', '2', out='two') == 0 and set(table(bench, 'two').n) == {2}
+
+def test_more_holes_than_photos(bench, capsys):
+    for i in (1, 3): (bench/f'photos/p{i}.png').unlink()
+    assert run(bench, *FAST) == 0 and '3 photos, 4 holes in each bucket: 3 pairs' in capsys.readouterr().out
+
+def test_an_empty_side_is_an_error(bench, capsys):
+    (bench/'empty').mkdir()
+    for photos,holes,says in (('empty','holes','no photo'), ('nowhere','holes','no folder'), ('photos','empty','manifest.json'), ('photos','nowhere','manifest.json')):
+        assert main([str(bench/photos), '--holes', str(bench/holes), '--out', str(bench/'out')]) == 1
+        err = capsys.readouterr().err
+        assert says in err and 'Traceback' not in err
+    assert not (bench/'out').exists()
+
+def test_holes_and_results_inside_the_photos_are_no_photos(bench, capsys):
+    args = [str(bench), '--holes', str(bench/'holes'), '--out', str(bench/'out'), *FAST]
+    for _ in range(2): assert main(args) == 0 and '5 photos' in capsys.readouterr().out
+
+def test_photos_are_scaled_by_the_shorter_side_and_cut_in_the_middle(tmp_path):
+    stripes = np.zeros((100,300,3), np.uint8); stripes[:,100:200] = 255
+    Image.fromarray(stripes).save(tmp_path/'wide.png')
+    truth,zoom = ev.load_truth(tmp_path/'wide.png', (50,50))
+    assert zoom == .5 and (truth > .5).all()
+
+def test_enlarged_photos_are_counted(bench, capsys):
+    picture(9, (40,30)).save(bench/'photos/p2.png')
+    assert run(bench, *FAST) == 0 and '1 of 4 photos are smaller' in capsys.readouterr().err
+    assert json.loads((bench/'out/table.json').read_text())['enlarged'] == 1
+
+# --- an unreadable photo
+
+def test_an_unreadable_photo_is_named_and_the_rest_goes_on(bench, capsys):
+    assert run(bench, *FAST, out='whole') == 0
+    whole = (bench/'photos/p1.png').read_bytes()
+    (bench/'photos/p1.png').write_bytes(whole[:len(whole)//2])
+    capsys.readouterr()
+    assert run(bench, *FAST) == 1
+    said = capsys.readouterr()
+    assert 'p1.png' in said.err and '1 photo(s) could not be measured' in said.err and set(table(bench).n) == {3}
+    kept = [l for l in lines(bench)[1:] if 'p3.png' in l]
+    same = [l for l in lines(bench, 'whole')[1:] if 'p3.png' in l]
+    hole = lambda ls: [r[2] for r in csv.reader(ls)]
+    assert hole(kept) == hole(same), 'later photos keep their holes'
+    (bench/'photos/p1.png').write_bytes(whole)
+    before = ''.join(lines(bench))
+    assert run(bench, *FAST) == 0 and ''.join(lines(bench)).startswith(before) and '9 of 12 done before' in capsys.readouterr().out
+
+def test_no_readable_photo_at_all(bench, capsys):
+    for p in (bench/'photos').iterdir(): p.write_text('no picture')
+    assert run(bench, *FAST) == 1
+    err = capsys.readouterr().err
+    assert 'p0.png' in err and 'not one photo' in err and 'Traceback' not in err
+
+def test_a_method_that_fails_takes_its_hole_with_it(bench, capsys):
+    real = ev.as_used
+    def sometimes(holed, mask, net):
+        if 'p2' in str(sometimes.photo): raise InpaintError('painted NaN')
+        return real(holed, mask, net)
+    load = ev.load_truth
+    def spy(path, size): sometimes.photo = path; return load(path, size)
+    spy.cache_clear = load.cache_clear
+    with patch.object(ev, 'as_used', sometimes), patch.object(ev, 'load_truth', spy): assert run(bench, '--baselines', '--without', 'biharmonic') == 1
+    assert 'painted NaN' in capsys.readouterr().err and set(table(bench).n) == {3}
+
+# --- killed, resumed, changed
+
+def test_killed_and_started_again(bench):
+    make_holes(bench/'many', 5, (48,64))
+    args = [bench/'photos', '--holes', bench/'many', '--weights', bench/'w.safetensors', '--baselines']
+    args = [*COMMAND, *map(str, args)]
+    process = subprocess.Popen([*args, '--out', str(bench/'out')], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    path = bench/'out/rows.csv'
+    while not (path.exists() and path.read_text().count('\n') > 9):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(.01)
+    process.send_signal(signal.SIGKILL); process.wait(); process.stderr.close()
+    kept = path.read_bytes()
+    assert kept.count(b'\n') < 1 + 5*3*6, 'it was killed in the middle' 
+    path.write_bytes(kept[:-7])                                                         # in the middle of a line
+    kept = kept[:kept[:-7].rfind(b'\n')+1]
+    again = subprocess.run([*args, '--out', str(bench/'out')], capture_output=True, text=True)
+    whole = subprocess.run([*args, '--out', str(bench/'whole')], capture_output=True, text=True)
+    assert again.returncode == whole.returncode == 0, again.stderr+whole.stderr
+    assert path.read_bytes().startswith(kept) and path.read_bytes().count(b'\n') == 1 + 5*3*6
+    a,b = (table(bench, o).query("region != 'time'").reset_index(drop=True) for o in ('out', 'whole'))
+    pd.testing.assert_frame_equal(a, b)
+
+def test_interrupted(bench, capsys):
+    def stop(*args, **kwargs): raise KeyboardInterrupt
+    with patch.object(ev, 'measure', stop): assert run(bench) == 1
+    assert 'goes on from' in capsys.readouterr().err
+
+def test_nothing_is_measured_twice_and_baselines_can_come_later(bench):
+    assert run(bench) == 0
+    first = lines(bench)
+    real,asked = ev.measure,set()
+    with patch.object(ev, 'measure', lambda item, keys, **k: asked.update(keys) or real(item, keys, **k)): assert run(bench, '--baselines') == 0
+    assert asked == set(METHODS[2:])
+    assert lines(bench)[:len(first)] == first and len(lines(bench)) == 1 + 4*3*6
+    with patch.object(ev, 'measure', lambda *a, **k: pytest.fail('measured again')): assert run(bench, '--baselines') == 0
+
+@pytest.mark.parametrize('what', ['weights', 'photo', 'holes'])
+def test_what_has_changed_is_measured_anew_and_never_mixed(bench, capsys, what):
+    assert run(bench) == 0
+    before,old = ''.join(lines(bench)),table(bench).query("region != 'time'")
+    if what == 'weights': weights(bench/'w.safetensors', seed=1)
+    if what == 'photo': picture(77).save(bench/'photos/p1.png')
+    if what == 'holes': (bench/'holes').rename(bench/'old'); make_holes(bench/'holes', 4, (48,64), seed=8)
+    capsys.readouterr()
+    assert run(bench) == 0 and f"{9 if what == 'photo' else 0} of 12 done before" in (said := capsys.readouterr()).out
+    assert f"{6 if what == 'photo' else 24} rows in" in said.err
+    assert ''.join(lines(bench)).startswith(before) and set(table(bench).n) == {4}
+    assert not np.allclose(table(bench).query("region != 'time'")['mean'], old['mean'])
+    assert run(bench, out='fresh') == 0
+    a,b = (table(bench, o).query("region != 'time'").reset_index(drop=True) for o in ('out', 'fresh'))
+    pd.testing.assert_frame_equal(a, b)
+
+def test_photos_may_move(bench, capsys):
+    assert run(bench, *FAST) == 0
+    (bench/'photos').rename(bench/'elsewhere'); capsys.readouterr()
+    assert main([str(bench/'elsewhere'), '--holes', str(bench/'holes'), '--out', str(bench/'out'), *FAST]) == 0 and '12 of 12 done before' in capsys.readouterr().out
+
+def test_results_of_something_else_are_not_overwritten(bench, capsys):
+    (bench/'out').mkdir(); (bench/'out/rows.csv').write_text('my,own\n1,2\n')
+    assert run(bench, *FAST) == 1 and 'another --out' in capsys.readouterr().err and (bench/'out/rows.csv').read_text() == 'my,own\n1,2\n'
+
+MEMORY = """
+import resource, sys
+from gla_inpaint.evaluate import evaluate
+evaluate(sys.argv[1], sys.argv[2], sys.argv[3], baselines=True, without=('gla_inpaint','one-pass','telea','navier-stokes','biharmonic'), n=int(sys.argv[4]))
+print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+def test_memory_does_not_grow_with_the_photos(tmp_path):
+    (tmp_path/'photos').mkdir()
+    for i in range(24): picture(i, (400,400)).save(tmp_path/f'photos/{i}.png')
+    make_holes(tmp_path/'holes', 24, (320,320))
+    peak = [int(subprocess.run([sys.executable, '-W', 'ignore', '-c', MEMORY, *(str(tmp_path/x) for x in ('photos','holes',f'out{n}')), str(n)], capture_output=True, text=True, check=True).stdout.split()[-1]) for n in (4, 24)]
+    assert peak[1] - peak[0] < 20_000, f'{peak} kB; 60 pictures more would be 70,000'
+
+# --- methods and numbers
+
+def test_known_pixels_stay_whatever_a_method_does():
+    truth,mask = to_tensor(picture(1, (64,48)))[None],mask_from_hole(hole_of_ratio((48,64), (.2,.3), 0))[None]
+    filled,scores = score(lambda h,m: torch.zeros_like(h), truth, mask)
+    assert torch.equal(filled*mask, truth*mask) and math.isclose(scores['l1'], scores['hole_l1']*(1-mask).mean(), rel_tol=1e-4)
+    seen = []
+    score(lambda h,m: seen.append(h) or h, truth, mask)
+    assert (seen[0][mask.expand_as(truth) == 0] == 0).all(), 'no method sees what lies under the hole'
+
+def test_one_pass_is_inpaint_at_the_size_of_training():
+    torch.manual_seed(0)
+    net = Inpainter(4).eval()
+    net.size = 64
+    methods = find_methods(net, 'w')
+    truth,mask = to_tensor(picture(2, (64,64)))[None],mask_from_hole(hole_of_ratio((64,64), (.2,.3), 1))[None]
+    a,b = (score(methods[m][1], truth, mask)[0] for m in ('gla_inpaint','one-pass'))
+    assert (a-b).abs().max() < 1.5/127.5
+
+def test_baselines_without_opencv(bench, capsys):
+    with patch.dict(sys.modules, cv2=None):
+        assert run(bench, '--baselines') == 1 and "gla_inpaint[baselines]" in capsys.readouterr().err
+        assert run(bench, '--baselines', '--without', 'telea', '--without', 'navier-stokes') == 0
+    assert set(table(bench).method) == set(METHODS) - {'telea','navier-stokes'}
+
+def test_a_perfect_fill_is_infinite_and_the_files_stay_valid(bench):
+    Image.new('RGB', (64,48), (9,9,9)).save(bench/'photos/p0.png')
+    assert run(bench, *FAST) == 0
+    psnr = table(bench).query("region == 'whole' and metric == 'PSNR' and method == 'mean-colour'")
+    assert np.isinf(psnr['mean']).all() and np.isfinite(psnr.low).all()
+    def refuse(x): raise ValueError(x)
+    got = json.loads((bench/'out/table.json').read_text(), parse_constant=refuse)
+    assert got['weights'] == ev.file_sha(bench/'w.safetensors') and got['manifest_sha256'] == ev.file_sha(bench/'holes/manifest.json') and got['seed'] == 3
+    assert '| PSNR | 20-30 % | ' in (bench/'out/table.md').read_text()
+    with Image.open(bench/'out/examples.png') as im: assert np.asarray(im.convert('L')).std() > 10
+
+def test_the_table_holds_means_of_the_rows(bench):
+    assert run(bench, '--baselines') == 0
+    rows,t = read_rows(bench/'out/rows.csv'),table(bench)
+    assert set(t.method) == set(METHODS) and set(t.region) == {'whole','hole','time'} and set(t.metric) == {'L1','L2','SSIM','PSNR','seconds'}
+    for r in t.itertuples():
+        column = ('hole_' if r.region == 'hole' else '') + r.metric.lower()
+        assert math.isclose(rows[(rows.bucket == r.bucket) & (rows.method == r.method)][column].mean(), r.mean, rel_tol=1e-3, abs_tol=1e-4) and r.low <= r.mean <= r.high
+
+@pytest.mark.parametrize('dataset, names, n', [('places365', [f'val_256/Places365_val_{i:08}.jpg' for i in range(1, 1011)], 1000), ('celeba-hq', [f'{i}.jpg' for i in range(3004)], 3000)])
+def test_a_dataset_by_its_root(bench, capsys, dataset, names, n):
+    root = bench/'root'
+    for f in (root/x for x in names): f.parent.mkdir(parents=True, exist_ok=True); f.touch()
+    picked = {}
+    with patch.object(ev, 'evaluate', lambda photos, *a: picked.update(photos=photos) or (summarise(pd.DataFrame([dict.fromkeys(ev.COLUMNS, 1) | dict(method='telea', bucket='20-30')])), {})):
+        assert main([str(root), '--dataset', dataset, '--holes', str(bench/'holes'), '--seed', '4']) == 0
+    assert len(picked['photos']) == n and (dataset != 'celeba-hq' or [p.stem for p in picked['photos'][:2]] == ['4','5'])
+    (bench/'photos/beach.jpg').touch()
+    assert main([str(bench/'photos'), '--dataset', dataset, '--holes', str(bench/'holes')]) == 1 and 'Expected is a folder with' in capsys.readouterr().err
+
+# --- LPIPS and FID, from weight files
+
+def test_without_weight_files_one_line_says_so(bench, capsys):
+    assert run(bench, *FAST) == 0
+    said = [l for l in capsys.readouterr().out.splitlines() if 'LPIPS' in l or 'FID' in l]
+    assert len(said) == 1 and 'left out' in said[0]
+
+@pytest.fixture(scope='module')
+def alexnet(tmp_path_factory):
+    from torchvision.models import alexnet
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp('w')/'alexnet.pth'
+    torch.save(alexnet(weights=None).state_dict(), path)
+    return path
+
+def test_lpips_from_a_file(bench, alexnet, capsys):
+    _,lpips = local_lpips(alexnet)
+    assert "not torchvision's" in capsys.readouterr().err
+    x = to_tensor(picture(0, (64,64)))[None]
+    near,far = lpips(x, x+.05*torch.randn_like(x)),lpips(x, x+.5*torch.randn_like(x))
+    assert lpips(x, x) == 0 < near < far
+    make_holes(bench/'big', 2, (64,64))
+    args = [str(bench/'photos'), '--holes', str(bench/'big'), '--out', str(bench/'out'), *FAST]
+    assert main(args) == 0 and main([*args, '--lpips', str(alexnet)]) == 0
+    assert 'left out for want of local weights: FID' in capsys.readouterr().out
+    assert table(bench).query("metric == 'LPIPS'").groupby('method').size().eq(3).all()
+
+def test_fid_from_a_file(bench, tmp_path, capsys):
+    pytest.importorskip('torch_fidelity')
+    from torch_fidelity import feature_extractor_inceptionv3 as inception
+    with patch.object(inception, 'load_state_dict_from_url', lambda *a, **k: {}), patch.object(inception.FeatureExtractorInceptionV3, 'load_state_dict', lambda *a: None):
+        net = inception.FeatureExtractorInceptionV3('inception-v3-compat', ['2048'])
+    torch.save(net.state_dict(), tmp_path/'inception.pth')
+    args = (*FAST, '--without', 'navier-stokes', '--without', 'telea', '--n', '2', '--fid', tmp_path/'inception.pth')
+    assert run(bench, *args) == 0
+    assert 'FID with n = 2: below 10,000' in capsys.readouterr().err
+    fid = table(bench).query("metric == 'FID'")
+    assert len(fid) == 3 and (fid['mean'] > -1e-3).all() and fid.low.isna().all() and '±nan' not in (bench/'out/table.md').read_text()
+    files = sorted((bench/'out/features').iterdir())
+    assert len(files) == 2*3*2                      # two photos, three holes: one method and the truth
+    files[0].unlink()
+    assert run(bench, *args) == 0
+    pd.testing.assert_frame_equal(table(bench).query("metric == 'FID'"), fid)
+
+def test_fid_of_streams():
+    rng = np.random.default_rng(0)
+    a,b = rng.normal(size=(50,3)).astype(np.float32),rng.normal(2, 1, size=(50,3)).astype(np.float32)
+    assert abs(fid_of(a, a)) < 1e-3 and math.isclose(fid_of(iter(a), iter(b)), 12, abs_tol=3)
+
+@pytest.mark.parametrize('load', [local_lpips, local_inception])
+def test_other_files_are_no_weights(tmp_path, load):
+    (tmp_path/'text.pth').write_text('hello')
+    torch.save({'a': torch.zeros(1)}, tmp_path/'other.pth')
+    class Evil:
+        def __reduce__(self): return os.mkdir, (str(tmp_path/'ran'),)
+    torch.save(Evil(), tmp_path/'evil.pth')
+    for name in ('text', 'other', 'evil'): pytest.raises(InpaintError, load, tmp_path/f'{name}.pth')
+    with pytest.raises(FileNotFoundError): load(tmp_path/'nowhere.pth')
+    assert not (tmp_path/'ran').exists()
+
+def test_a_photo_that_changes_under_its_name(tmp_path):
+    "In one process, as in a notebook: the pixels belong to the bytes."
+    (tmp_path/'photos').mkdir()
+    make_holes(tmp_path/'holes', 1, (48,64))
+    args = dict(baselines=True, without=METHODS[:5])
+    for seed in (0, 1):
+        picture(seed).save(tmp_path/'photos/p.png')
+        evaluate(tmp_path/'photos', tmp_path/'holes', tmp_path/'out', **args)
+    ev.load_truth.cache_clear()
+    evaluate(tmp_path/'photos', tmp_path/'holes', tmp_path/'fresh', **args)
+    a,b = (pd.read_csv(tmp_path/o/'table.csv').query("region != 'time'") for o in ('out', 'fresh'))
+    pd.testing.assert_frame_equal(a, b)
