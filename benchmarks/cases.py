@@ -38,7 +38,7 @@ def attention_case(
         with torch.no_grad(): return [net(psi, m)]
     def backward():
         out = net(psi, m)
-        return [out.detach(), *torch.autograd.grad((out*weight).mean(), wrt)]
+        return [out.detach(), *torch.autograd.grad((out*weight).sum(), wrt)]
     return backward if grad else forward
 
 

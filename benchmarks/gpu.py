@@ -1,7 +1,7 @@
 """The same questions on a GPU. `run.py` calls `bench` where CUDA is available.
 
 Also a program by itself: `python benchmarks/gpu.py`. Needs this repository, torch, numpy and pillow, no photos. **Nobody has run it yet**: no GPU could be had
-where the project was made. Nothing here has a target but the one the paper gives, 210 ms at 512x512 (section 4.4).
+where the project was made. Nothing here has a target but the one the paper gives, 210 ms at 512x512.
 """
 import statistics, sys, time
 from contextlib import nullcontext

@@ -199,9 +199,9 @@ def patch_pixels(
     "The numbers of each patch's pixels, where the pixels of all maps are counted through."
     (b,h,w),dev = x.shape[:3],x.device
     first = margin-(kernel*step-stride)//2
-    def line(n): return torch.arange(first, first+n-2*margin, stride, device=dev)[:,None] + step*torch.arange(kernel, device=dev)
+    def _line(n): return torch.arange(first, first+n-2*margin, stride, device=dev)[:,None] + step*torch.arange(kernel, device=dev)
     number = torch.arange(b*h*w, device=dev).view(b, h, w)
-    return number[:,line(h)[:,None,:,None],line(w)[None,:,None]].reshape(b, -1, kernel*kernel)
+    return number[:,_line(h)[:,None,:,None],_line(w)[None,:,None]].reshape(b, -1, kernel*kernel)
 
 def take_patches(
     x:torch.Tensor, # padded maps, channels last [B,H,W,C]

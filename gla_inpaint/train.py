@@ -435,7 +435,7 @@ def _parse_args(argv):
     p.add_argument('--lr', type=_above(float, 0), default=1e-4, help="learning rate (1e-4)")
     p.add_argument('--seed', type=_above(int, 0), default=0, help="of everything that is random (0)")
     p.add_argument('--save-every', metavar='STEPS', type=_above(int, 1), default=200, help="steps between two checkpoints (200)")
-    p.add_argument('--without', nargs='+', default=[], choices=('mpga', 'gla', 'lorentz', 'adversarial'), help="leave a part out: mpga, gla, lorentz, adversarial")
+    p.add_argument('--without', metavar='PART', nargs='+', default=[], choices=('mpga', 'gla', 'lorentz', 'adversarial'), help="leave a part out: mpga, gla, lorentz, adversarial")
     p.add_argument('--bf16', action='store_true', help="bfloat16")
     p.add_argument('--compile', action='store_true', help="torch.compile: slow to start, faster then")
     p.add_argument('--track', default='csv', choices=('csv', 'tensorboard', 'wandb'), help="besides history.csv: tensorboard or wandb")
