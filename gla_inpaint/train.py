@@ -373,7 +373,7 @@ def run_learner(
     if s['bs']%ranks: raise InpaintError(f"a batch of {s['bs']} photos cannot be shared by {ranks} processes: make --bs a multiple of {ranks}")
     set_seed(s['seed'])
     dls = make_loaders([Path(p) for p in s['train']], [Path(p) for p in s['valid']], s['size'], s['bs']//ranks, seed=s['seed'], valid_ratio=(.2,.5),
-                       num_workers=max(1, min(16, os.cpu_count()//ranks)), pin_memory=torch.cuda.is_available())
+                       num_workers=max(1, min(16, os.cpu_count()//int(os.environ.get('LOCAL_WORLD_SIZE', 1)))), pin_memory=torch.cuda.is_available())
     learn = get_learner(dls, s['width'], lr=s['lr'], metrics=[], compile=s['compile'], **{k: False for k in s['without']})
     return learn.to_bf16() if s['bf16'] else learn
 
