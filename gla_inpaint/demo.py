@@ -21,12 +21,13 @@ from fastai.torch_core import set_seed
 from fastcore.script import call_parse
 
 from .data import HELD_OUT, InpaintDataset, find_photos, inpaint_dataloaders, sample_photos, show_rows
-from .evaluate import biharmonic, mean_colour, write_figure
+from .evaluate import biharmonic, mean_colour
 from .generator import composite
 from .inference import save_inpainter
 from .learner import InpaintLearner, get_learner
 from .masks import holes_in_ratio, mask_from_hole
 from .metrics import inpaint_metrics
+from .train import write_figure
 
 # %% ../nbs/13_demo.ipynb #13_demo-08
 SIZE,WIDTH,BATCH,RATIO = 96,16,4,(.2,.4)      # the demo's scale: pixels, channels, photographs a step, share of the hole

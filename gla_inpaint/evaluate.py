@@ -8,7 +8,7 @@ __all__ = ['METHODS', 'SCORES', 'KEY', 'COLUMNS', 'NAMES', 'TITLES', 'DATASETS',
            'to_uint8', 'opencv_fill', 'as_used', 'one_pass', 'find_methods', 'score', 'mend', 'read_rows', 'add_rows',
            'interval', 'summarise', 'paper_layout', 'as_text', 'as_markdown', 'local_lpips', 'local_inception',
            'fid_of', 'Features', 'list_work', 'row_keys', 'measure', 'measure_all', 'hardware', 'add_fid',
-           'write_figure', 'example_grid', 'write_results', 'missing_work', 'rows_of', 'evaluate', 'main']
+           'example_grid', 'write_results', 'missing_work', 'rows_of', 'evaluate', 'main']
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-05
 import argparse, csv, json, math, os, platform, re, sys, time
@@ -35,6 +35,7 @@ from .generator import composite
 from .inference import DEFAULT_WEIGHTS, InpaintError, at_work, inpaint, load_inpainter, replacing
 from .masks import hole_of_ratio, hole_ratio, mask_from_hole
 from .metrics import BUCKETS, bucket_name, inpaint_metrics
+from .train import write_figure
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-08
 def file_sha(
@@ -473,14 +474,6 @@ def add_fid(
     return pd.concat([table, pd.DataFrame(more)], ignore_index=True)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-43
-def write_figure(
-    fig:plt.Figure, # to be saved and closed
-    path:Path, # .png
-):
-    "Save a figure whole or not at all."
-    with replacing(path) as tmp: fig.savefig(tmp, dpi=110)
-    plt.close(fig)
-
 def example_grid(
     rows:pd.DataFrame, # of this run
     methods:dict, # of `find_methods`

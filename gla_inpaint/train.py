@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['step_seed', 'write_checkpoint', 'read_checkpoint', 'bare', 'learner_state', 'restore', 'Checkpoints', 'Clock',
-           'bucket_means', 'Validation', 'tracker', 'write_csv', 'write_samples', 'RunLog', 'epoch_line', 'TimeLeft',
-           'versions', 'new_run', 'run_learner', 'join_ranks', 'first_rank', 'train_run', 'main']
+           'bucket_means', 'Validation', 'tracker', 'write_csv', 'write_figure', 'write_samples', 'RunLog',
+           'epoch_line', 'TimeLeft', 'versions', 'new_run', 'run_learner', 'join_ranks', 'first_rank', 'tidy',
+           'train_run', 'main']
 
 # %% ../nbs/11_train.ipynb #11_train-05
 import argparse, csv, json, os, platform, sys, time
@@ -229,7 +230,10 @@ def tracker(
         if kind == 'tensorboard':
             from torch.utils.tensorboard import SummaryWriter
             writer = SummaryWriter(run/'tensorboard')
-            return lambda step,row: [writer.add_scalar(k, v, step) for k,v in row.items()] and writer.flush()
+            def _log(step, row):
+                for k,v in row.items(): writer.add_scalar(k, v, step)
+                writer.flush()
+            return _log
         if kind == 'wandb':
             import wandb
             wandb.init(project='gla_inpaint', name=run.name, id=settings['id'], resume='allow', dir=run, config=settings)
@@ -248,6 +252,15 @@ def write_csv(
         w.writerows(rows)
 
 # %% ../nbs/11_train.ipynb #11_train-31
+def write_figure(
+    fig:plt.Figure, # to be saved and closed
+    path:Path, # .png or .jpg
+    dpi:int=110, # pixels an inch
+):
+    "Save a figure whole or not at all."
+    with replacing(path) as tmp: fig.savefig(tmp, dpi=dpi)
+    plt.close(fig)
+
 def write_samples(
     net:nn.Module, # an `Inpainter`
     dataset, # validation set: (holed, mask, truth)
@@ -261,8 +274,7 @@ def write_samples(
     net.train(was)
     fig = show_rows(zip(holed, coarse, refined, composite(refined, holed, mask), truth), ('holed', 'coarse', 'refined', 'result', 'truth'), size=2)
     path.parent.mkdir(exist_ok=True)
-    with replacing(path) as tmp: fig.savefig(tmp, dpi=80)
-    plt.close(fig)
+    write_figure(fig, path, dpi=80)
 
 class RunLog(Callback):
     "Once an epoch: a row, a picture, and the best weights so far."
@@ -393,15 +405,24 @@ def first_rank(
     if num_distrib() > 1: torch.distributed.barrier()
 
 # %% ../nbs/11_train.ipynb #11_train-38
+def tidy(
+    out:Path, # folder of a run
+):
+    "Remove what a killed process has half written, and set damaged checkpoints aside."
+    for f in out.rglob('.[0-9]*-*'): f.unlink()
+    read_checkpoint(out/'checkpoints')
+
 def train_run(
     out:Path, # folder of a run, from `new_run`
 ):
     "Train from the last checkpoint, or from the start, to the end."
     s = json.loads((out/'settings.json').read_text(encoding='utf-8'))
-    first_rank(lambda: [f.unlink() for f in out.rglob('.[0-9]*-*')] and None or read_checkpoint(out/'checkpoints'))
+    first_rank(lambda: tidy(out))
     learn = run_learner(s)
     state = read_checkpoint(out/'checkpoints', learn.dls.device) or {}
-    if state.get('finished'): return _tell(f'{out}: finished, after {state["train_iter"]} steps')
+    if state.get('finished'):
+        _tell(f'{out}: finished, after {state["train_iter"]} steps')
+        return
     _tell(f'{out}: going on from step {state["train_iter"]}' if state else f'{out}: starting with {len(s["train"])} photos, {len(s["valid"])} for validation')
     if state: restore(learn, state)
     cbs = [Clock(s['minutes'], state.get('spent', 0.)), Validation(), TimeLeft(s['save_every']), Checkpoints(out, s['save_every'], s['seed'], state),

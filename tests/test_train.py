@@ -190,11 +190,11 @@ def test_a_vanished_photo_is_named_and_replaced(photos, tmp_path, monkeypatch, c
 
 
 def test_minutes_end_cleanly(photos, tmp_path, monkeypatch, capsys):
-    run = interrupted(photos, tmp_path/'run', monkeypatch, 3, '--minutes', .1, '--save-every', 2)
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 3, '--minutes', .25, '--save-every', 2)
     before = ending(run)['spent']
     assert main(['--resume', str(run)]) == 0
     end = ending(run)
-    assert end['finished'] and .1 <= end['spent'] < .2 and 0 < before < .1 and end['history'][-1]['step'] == end['train_iter'], 'the last, unfinished epoch is validated too'
+    assert end['finished'] and 0 < before < .25 <= end['spent'] and end['history'][-1]['step'] == end['train_iter'], 'the last, unfinished epoch is validated too'
     assert main(['--resume', str(run)]) == 0 and 'finished' in capsys.readouterr().out
 
 
