@@ -124,7 +124,7 @@ def test_what_a_run_leaves(photos, whole):
     with open(whole/'history.csv') as f: rows = list(csv.DictReader(f))
     assert [r['step'] for r in rows] == ['6', '12'] and all(float(r['l1']) > 0 and float(r['d_loss']) > 0 for r in rows)
     assert Image.open(whole/'samples/epoch_0002.jpg').size[0] > 300
-    assert {p.name for p in whole.glob('*.safetensors')} == {'best.safetensors', 'last.safetensors'}
+    assert {p.name for p in whole.glob('*.safetensors')} == {'best.safetensors', 'last.safetensors', 'last_d.safetensors'}
 
 
 def test_an_interrupt_says_how_to_go_on(photos, whole, tmp_path, monkeypatch, capsys):
@@ -242,3 +242,49 @@ def test_compiled_training_gives_the_same_losses(photos, tmp_path):
         assert main([str(a) for a in (photos, '--out', tmp_path/name, *FLAGS, '--epochs', 1, *flags)]) == 0
     a,b = (ending(tmp_path/n)['history'][0] for n in ('plain', 'compiled'))
     for k in ('recon', 'd_loss', 'l1'): assert a[k] == pytest.approx(b[k], rel=1e-2)
+
+
+# Beginning with another run's weights
+
+@pytest.mark.parametrize('flags,why', [
+    ('--weights {run}/last.safetensors --width 4', 'width 4'),
+    ('--weights {run}/last.safetensors --without gla', 'without gla'),
+    ('--weights {run}/nowhere.safetensors', 'nowhere.safetensors'),
+    ('--weights {run}/last_d.safetensors', 'not the weights of an Inpainter'),
+    ('--valid {run}/samples/none', 'no folder'),
+    ('--valid {photos}', '0 photos to train on'),
+    ('--adversarial-from -1', 'below 0')])
+def test_what_does_not_fit_is_refused_before_anything_is_written(photos, whole, tmp_path, capsys, flags, why):
+    line = [str(photos), '--out', str(tmp_path/'run'), '--size', '32', '--bs', '2', *flags.format(run=whole, photos=photos).split()]
+    try: status = main(line)
+    except SystemExit as e: status = e.code
+    err = capsys.readouterr().err
+    assert status and why in err and 'Traceback' not in err and not (tmp_path/'run').exists()
+
+
+def test_a_run_that_began_with_weights_needs_them_no_more(photos, whole, tmp_path, monkeypatch, capsys):
+    "Copies in the run's own folder: the other run is gone, no checkpoint was written yet, and still it ends as an undisturbed run does"
+    for name in ('last.safetensors', 'last_d.safetensors'): (tmp_path/name).write_bytes((whole/name).read_bytes())
+    flags = ['--weights', tmp_path/'last.safetensors', '--epochs', 1, '--save-every', 2]
+    straight = tmp_path/'straight'
+    assert main([str(a) for a in (photos, '--out', straight, *FLAGS, *flags)]) == 0
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 1, *flags)
+    for name in ('last.safetensors', 'last_d.safetensors'): (tmp_path/name).unlink()
+    assert main(['--resume', str(run)]) == 0 and 'starting' in capsys.readouterr().out
+    assert_equal_runs(run, straight)
+    with monkeypatch.context() as m:
+        m.setattr(train, 'start_from', lambda *_: None)
+        assert main([str(a) for a in (photos, '--out', tmp_path/'cold', *FLAGS, '--epochs', 1, '--save-every', 2)]) == 0
+    assert not same(ending(tmp_path/'cold')['nets'], ending(run)['nets']), 'it does matter'
+
+
+def test_a_folder_for_validation_is_not_trained_on(photos, tmp_path):
+    (photos/'held').mkdir(exist_ok=True)
+    for i in range(2): Image.new('RGB', (40, 40), (i*100, 50, 50)).save(photos/'held'/f'{i}.png')
+    try:
+        train.new_run(photos, tmp_path/'run', valid=photos/'held', weights=None, width=2, seed=0, bs=2)
+        s = json.loads((tmp_path/'run/settings.json').read_text())
+        assert len(s['train']) == 14 and [Path(p).parent.name for p in s['valid']] == ['held']*2 and not set(s['train']) & set(s['valid'])
+    finally:
+        for f in (photos/'held').iterdir(): f.unlink()
+        (photos/'held').rmdir()
