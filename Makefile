@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 NOTEBOOKS = $(sort $(shell find nbs -name '*.ipynb' -not -path '*/.*' -not -path '*/_*'))
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install demo test sync notebooks readme docs bench clean
+.PHONY: help install demo test sync notebooks readme docs pages bench clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -45,8 +45,13 @@ readme:  ## README.md from nbs/index.ipynb
 docs:  ## the site, in _docs/ (needs the quarto program)
 	@command -v quarto >/dev/null || { echo "The site needs quarto, which is no Python package: get it from quarto.org, then run make docs again."; exit 1; }
 	$(MAKE) install
-	$(MAKE) readme
+	$(MAKE) readme pages
 	nbdev_docs
+
+pages:
+	nbdev_proc_nbs
+	@# nbdev puts links into the comments of signatures, where they would stand as text
+	find _proc -name '*.ipynb' -exec perl -pi -e 's/\[(`[^`]+`)\]\(http[^)]*\)/$$1/g if /^ *"(    |\)->).*# /' {} +
 
 bench: install  ## speed and memory against the naive reading, in benchmarks/results/; fails where a target is missed
 	OMP_NUM_THREADS= $(BIN)/python benchmarks/run.py

@@ -230,7 +230,7 @@ def processed(tmp_path_factory):
     (tools/'quarto').write_text('#!/bin/sh\nexit 1\n')
     (tools/'quarto').chmod(0o755)
     path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ['PATH']])
-    run = subprocess.run(['nbdev_proc_nbs'], cwd=root, env=os.environ | {'PATH': path, 'PYTHONPATH': str(root)}, capture_output=True, text=True)
+    run = subprocess.run(['make', '-s', 'pages'], cwd=root, env=os.environ | {'PATH': path, 'PYTHONPATH': str(root)}, capture_output=True, text=True)
     return root,run
 
 
@@ -250,6 +250,7 @@ def test_every_page_is_made(processed):
         public = {n.name for c in cells(page) if exported(c) for n in definitions(c) if n.name[0] != '_'}
         assert {p for p in public if not any(d.split('.')[0] == p or d.endswith(f'.{p}') for d in documented)} == set(), page
         assert not any({'hide', 'default_exp'} & options(c).keys() or 'google.colab' in source(c) for c in made), page
+        assert not any('](http' in code for c in made for t in shown(c, 'text/markdown') for code in re.findall(r'```.*?```', t, re.S)), f'{page}: links inside code'
 
 
 def test_api_links_arrive(processed):
