@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 NOTEBOOKS = $(sort $(shell find nbs -name '*.ipynb' -not -path '*/.*' -not -path '*/_*'))
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install demo test sync notebooks readme docs pages bench clean
+.PHONY: help install demo test sync notebooks readme docs bench clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -48,6 +48,7 @@ docs:  ## the site, in _docs/ (needs the quarto program)
 	$(MAKE) readme pages
 	nbdev_docs
 
+.PHONY: pages
 pages:
 	nbdev_proc_nbs
 	@# nbdev puts links into the comments of signatures, where they would stand as text
