@@ -113,7 +113,7 @@ def poor_figures(root):
                 if re.search(r'!\[\s*\]\(', source(c)): yield f'{at}: a picture without alternative text'
             elif figures and len(options(c).get('fig-alt', '')) < 20: yield f'{at}: a figure without alternative text'
             elif not exported(c) and not figures and options(c).get('eval') != 'false' and DRAWS.search(source(c)) and not c['outputs']: yield f'{at}: a figure without stored output'
-            if any(len(base64.b64decode(f)) > 200_000 for f in figures): yield f'{at}: a figure of more than 200 kB'
+            if any(len(base64.b64decode(f)) > 200*1024 for f in figures): yield f'{at}: a figure of more than 200 KB'
 
 
 def lengthy(root):
