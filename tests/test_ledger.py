@@ -102,6 +102,12 @@ def test_stray_label(books, label, words, path, found):
     books[path].append(dict(cell_type='code', source=[f'#| label: {label}\n', 'assert x']))
     found(path, label, words)
 
+def test_label_of_our_own(books, new_faults, found):
+    books['00_masks.ipynb'].append(dict(cell_type='code', source=['#| label: check-mask-like\n', 'assert x']))
+    assert not new_faults()
+    books['00_masks.ipynb'][-1]['source'] = ['#| label: check-mask-like\n', 'x']
+    found('00_masks.ipynb: check-mask-like asserts nothing')
+
 # --- links
 
 @pytest.mark.parametrize('link', ['../02_mpgb.ipynb', '../02_mpga.ipynb#equation-6', '../02_mpga.ipynb#check-eq-6', 'results/nothing.csv', '#nowhere'])

@@ -7,6 +7,7 @@ from pathlib import Path
 NBS = Path(__file__).parent.parent
 ENTRIES = [f'eq-{i}' for i in range(1, 21)] + [f'table-{i}' for i in (1,2,3,4,5,'A1','A2','A3')] + [f'fig-{i}' for i in range(1, 11)]
 LABEL = re.compile(r'check-((?:eq|table|fig)-A?\d+)(?:-[b-z])?') # of a check cell: its entry, and a letter from the second cell on
+NUMBERED = re.compile(r'check[-_]?(eq|tab|fig)', re.I) # what a label begins with that means to name one; others, such as check-mask-like, are checks of our own
 LATER = ast.FunctionDef, ast.ClassDef, ast.Lambda # what stands in them does not run with the cell
 
 def read_ledger():
@@ -88,14 +89,15 @@ def entry_faults(e, books, places):
     return [f"{e['entry']}: {w}" for w in wrong]
 
 def label_faults(ledger, books):
-    "Check cells that the ledger does not have, or cannot tell apart."
+    "Labels of check cells that the ledger does not have or cannot tell apart, and checks of our own that assert nothing."
     listed = {(e['entry'], *resolve(c)) for e in ledger for c in e.get('checks', [])}
     for path,cells in books.items():
         names = [l for l,_ in labelled(cells) if l.startswith('check')]
         for l in sorted(set(names)):
             entry = LABEL.fullmatch(l)
-            if not entry: yield f'{path}: {l} names no entry; a label is such as check-eq-3, check-table-A1-b'
-            elif (entry[1], path, l) not in listed: yield f'{path}: {l} is not in the ledger under {entry[1]}'
+            if not entry and NUMBERED.match(l): yield f'{path}: {l} names no entry; a label is such as check-eq-3, check-table-A1-b'
+            if entry and (entry[1], path, l) not in listed: yield f'{path}: {l} is not in the ledger under {entry[1]}'
+            if not entry and not asserts(source(dict(labelled(cells))[l])): yield f'{path}: {l} asserts nothing'
             if names.count(l) > 1: yield f'{path}: {l} labels {names.count(l)} cells'
 
 def page_links(cells):
