@@ -6,7 +6,7 @@ applies them one at a time to a copy of the library and of the notebook, never t
 caught where that cell has a label `check-...` and fails by an assertion. Everything else is a survivor: all cells pass, a cell without a name fails,
 or something crashes. The notebooks as they are run too, and must pass. Exit status 1 for a survivor, and for a mutant whose old text is not there
 exactly once. A run of all of them writes nbs/paper/results/mutants.csv; with the names of notebooks, theirs alone are run and nothing is written."""
-import argparse, csv, json, os, platform, re, shutil, subprocess, sys, tempfile, time, traceback
+import argparse, csv, json, multiprocessing, os, platform, re, shutil, subprocess, sys, tempfile, time, traceback
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -109,6 +109,8 @@ MUTANTS = [Mutant(*m) for m in [
 ]]
 
 SKIPPED = {'notest', 'slow', 'cuda'} # as settings.ini has it for nbdev_test
+SERVER = multiprocessing.get_context('forkserver') # has imported once what all notebooks import; each run is a fork of it
+SERVER.set_forkserver_preload(['execnb.shell', 'fastai.learner', 'fastcore.test', 'matplotlib.pyplot', 'nbdev.showdoc', 'pandas', 'skimage.metrics', 'sklearn.datasets', 'torchmetrics.functional.image'])
 
 
 # the parts of a notebook
@@ -169,26 +171,45 @@ def failure(
                 asserted=isinstance(exc, AssertionError), line=source.splitlines()[lines[-1]-1].strip() if lines else '')
 
 def first_failure(
-    notebook:Path, # run where it lies
-): # a dict as `failure` makes it; None where every cell ran
+    notebook:Path, # run where it lies, with the library beside it
+): # a dict as `failure` makes it; empty where every cell ran
     "Run a notebook's cells as nbdev_test does, and stop where one fails. For a process of its own."
     from execnb.shell import CaptureShell
-    import gla_inpaint
-    if not Path(gla_inpaint.__file__).is_relative_to(notebook.parent.parent): raise SystemExit(f'{gla_inpaint.__file__} is not the mutated copy')
+    sys.path.insert(0, str(notebook.parent.parent))
     os.chdir(notebook.parent)
+    import gla_inpaint
+    if not Path(gla_inpaint.__file__).is_relative_to(notebook.parent.parent): raise RuntimeError(f'{gla_inpaint.__file__} is not the mutated copy')
     shell = CaptureShell(notebook, mpl_format='png')
     for cell in code_cells(notebook):
         says = directives(cell[1])
         if SKIPPED & says.keys() or says.get('eval') == 'false': continue
         shell.run(cell[1])
         if shell.exc: return failure(cell, shell.exc)
+    return {}
+
+def _report_to(pipe, notebook):
+    multiprocessing.set_start_method('fork', force=True) # for the workers of a notebook's own loaders
+    pipe.send(first_failure(notebook))
+
+def in_own_process(
+    notebook:Path, # as for `first_failure`
+)->dict: # what it returns
+    "`first_failure` in a fork of the server, with one thread."
+    os.environ |= dict(OMP_NUM_THREADS='1', MPLBACKEND='agg', PYTHONWARNINGS='ignore::FutureWarning') # for the server, which the first call starts
+    here,there = SERVER.Pipe(duplex=False)
+    child = SERVER.Process(target=_report_to, args=(there, notebook))
+    child.start()
+    there.close()
+    try: return here.recv()
+    except EOFError: raise RuntimeError(f'{notebook.name} could not be run: its process ended with status {child.exitcode}') from None
+    finally: child.join()
 
 def attempt(
     mutant:Mutant, # what to apply; without an old text the notebook is run as it is
-    root:Path=ROOT, # the project
+    root:Path=None, # the project; default: this one
 )->dict: # as `failure` makes it, or empty where every cell ran; and the seconds it took
     "Run a mutant's notebook beside its library, both in a temporary folder and in a process of its own."
-    began = time.monotonic()
+    root,began = root or ROOT,time.monotonic()
     with tempfile.TemporaryDirectory() as tmp:
         copy,name = Path(tmp).resolve(),f'{mutant.notebook}.ipynb'
         shutil.copytree(root/'gla_inpaint', copy/'gla_inpaint', ignore=shutil.ignore_patterns('__pycache__'))
@@ -198,10 +219,8 @@ def attempt(
             (copy/'gla_inpaint'/module_of(mutant.notebook)).write_text(module, encoding='utf-8')
             (copy/'nbs'/name).write_text(nb, encoding='utf-8')
         else: shutil.copy(root/'nbs'/name, copy/'nbs'/name)
-        env = os.environ | dict(PYTHONPATH=str(copy), OMP_NUM_THREADS='1', IN_TEST='1', MPLBACKEND='agg')
-        got = subprocess.run([sys.executable, __file__, '--cells', str(copy/'nbs'/name)], env=env, capture_output=True, text=True)
-    if got.returncode: raise RuntimeError(f'{mutant.notebook}, {mutant.wrong}: the notebook could not be run\n{got.stderr}')
-    return (json.loads(got.stdout.splitlines()[-1]) or {}) | dict(seconds=round(time.monotonic()-began, 1))
+        result = in_own_process(copy/'nbs'/name)
+    return result | dict(seconds=round(time.monotonic()-began, 1))
 
 def caught(result): return result.get('asserted', False) and result['label'].startswith('check-')
 
@@ -232,7 +251,7 @@ def write_results(
 
 def run_all(
     mutants:list, # to apply one at a time
-    root:Path=ROOT, # the project
+    root:Path, # the project
     jobs:int=2, # notebooks at once
 )->list: # a result for each mutant
     "Every notebook as it is, then every mutant; a line for each. SystemExit where a mutant does not apply or a notebook fails by itself."
@@ -249,9 +268,7 @@ def main(argv=None):
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('notebooks', nargs='*', metavar='NOTEBOOK', help='such as 02_mpga; default: all')
     p.add_argument('--jobs', type=int, default=2, help='notebooks at once')
-    p.add_argument('--cells', type=Path, help=argparse.SUPPRESS) # what a child process runs
     args = p.parse_args(argv)
-    if args.cells: print('\n'+json.dumps(first_failure(args.cells))); return 0
     chosen = [m for m in MUTANTS if not args.notebooks or m.notebook in args.notebooks]
     if not chosen: raise SystemExit(f"no mutants of {', '.join(args.notebooks)}")
     began,results = time.monotonic(),run_all(chosen, ROOT, args.jobs)
