@@ -110,10 +110,10 @@ def show_rows(
 ): # the matplotlib figure
     "Draw images as a grid with titled columns."
     rows = list(rows)
-    fig,axs = plt.subplots(len(rows), len(titles), figsize=(size*len(titles), size*len(rows)+.2), squeeze=False)
+    fig,axs = plt.subplots(len(rows), len(titles), figsize=(size*len(titles), size*len(rows)+.3), squeeze=False)
     for r,row in zip(axs, rows):
         for ax,im in zip(r, row): ax.imshow(((im+1)/2).clamp(0,1).permute(1,2,0).float().cpu().numpy())
-    for ax in axs.flat: ax.axis('off')
+    for ax in axs.flat: ax.axis('off'); ax.set_anchor('S')                  # room for the titles is above
     for ax,t in zip(axs[0], titles): ax.set_title(t)
     fig.tight_layout(pad=.3)
     return fig

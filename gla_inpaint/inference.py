@@ -312,13 +312,14 @@ def save_inpainter(
     net, # Inpainter, or a fastai Learner that has one
     path, # .safetensors file to write
     label:str='', # what trained it, for people to read
+    half:bool=False, # float16 instead of float32: half the size
 ): # nothing
     "Save a network's weights, its switches, the size that it was trained at (`net.size`) and a label"
     net,path = getattr(net, 'model', net),Path(path)
     if path.suffix != '.safetensors': raise InpaintError(f"{path}: weights are saved as .safetensors")
     about = dict(width=net.width, mpga=net.mpga, gla=net.gla, size=getattr(net, 'size', None), label=label)
     with replacing(path) as tmp:
-        save_file({k: v.detach().cpu().contiguous() for k,v in net.state_dict().items()}, tmp, {k: str(v) for k,v in about.items()})
+        save_file({k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k,v in net.state_dict().items()}, tmp, {k: str(v) for k,v in about.items()})
         tmp.chmod(0o644)  # safetensors writes a file that nobody else may read
 
 def _read_weights(path):

@@ -17,7 +17,7 @@ def demo(*args, cwd): return subprocess.run([DEMO, *map(str, args)], cwd=cwd, ca
 
 def table(text):
     "{(photo, method): (l1, l2, ssim, psnr)} from what the demo prints."
-    rows = re.findall(r'^(\S+)\s+(mean colour|biharmonic|this network)((?:\s+-?[\d.]+){4})$', text, re.M)
+    rows = re.findall(r'^(\S+)\s+(mean colour|biharmonic|this network|shipped weights)((?:\s+-?[\d.]+){4})$', text, re.M)
     return {(photo,method): tuple(map(float, values.split())) for photo,method,values in rows}
 
 
@@ -26,7 +26,7 @@ def test_a_third_of_a_minute(tmp_path):
     assert got.returncode == 0, got.stderr
     assert 'stopped by --minutes' in got.stdout
     rows = table(got.stdout)
-    assert {p for p,_ in rows} == {'coffee', 'chelsea'} and len(rows) == 6 and all(map(math.isfinite, sum(rows.values(), ())))
+    assert {p for p,_ in rows} == {'coffee', 'chelsea'} and len(rows) == 8 and all(map(math.isfinite, sum(rows.values(), ())))
     assert all(rows[p,'biharmonic'][3] > rows[p,'mean colour'][3] for p in ('coffee', 'chelsea'))
     for name in ('result.png', 'losses.png'):
         with Image.open(tmp_path/'demo'/name) as im: assert min(im.size) > 300 and np.asarray(im.convert('L')).std() > 20
