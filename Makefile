@@ -34,17 +34,25 @@ sync: install  ## after changing a notebook: export, clean, README
 
 notebooks: install  ## run all notebooks anew and store their outputs
 	nbdev_export
-	for nb in $(NOTEBOOKS); do jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.kernel_name=python3 $$nb || exit 1; done
+	for nb in $(NOTEBOOKS); do jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.store_widget_state=False $$nb || exit 1; done
 	$(MAKE) sync
 
 readme:  ## README.md from nbs/index.ipynb
-	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp)' nbs/index.ipynb | sed -E 's#\]\((images/|paper/|tutorials/|[0-9][^)]*ipynb)#](nbs/\1#g' \
+	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp|code-fold)' nbs/index.ipynb | sed -E 's#\]\((images/|paper/|tutorials/|reference|[0-9][^)]*ipynb)#](nbs/\1#g' \
 	  | awk '/^```/ { print (!f && $$0 == "```") ? "```python" : $$0; f = !f; next } { print }' > README.md.new
 	test -s README.md.new && mv README.md.new README.md
 
-docs: install  ## the site, in _docs/ (needs the quarto program)
+docs:  ## the site, in _docs/ (needs the quarto program)
 	@command -v quarto >/dev/null || { echo "The site needs quarto, which is no Python package: get it from quarto.org, then run make docs again."; exit 1; }
+	$(MAKE) install
+	$(MAKE) readme pages
 	nbdev_docs
+
+.PHONY: pages
+pages:
+	nbdev_proc_nbs
+	@# nbdev puts links into the comments of signatures, where they would stand as text
+	find _proc -name '*.ipynb' -exec perl -pi -e 's/\[(`[^`]+`)\]\(http[^)]*\)/$$1/g if /^ *"(    |\)->).*# /' {} +
 
 bench: install  ## speed and memory against the naive reading, in benchmarks/results/; fails where a target is missed
 	OMP_NUM_THREADS= $(BIN)/python benchmarks/run.py

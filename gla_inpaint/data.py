@@ -23,7 +23,7 @@ from fastai.torch_core import default_device, to_cpu
 from .masks import hole_of_ratio, mask_from_hole
 
 # %% ../nbs/01_data.ipynb #01_data-08
-HELD_OUT = ('coffee', 'chelsea')
+HELD_OUT = ('coffee', 'chelsea') # the embedded photos that no network of ours is trained on
 
 def sample_photos()->dict: # name -> RGB PIL image
     "The six colour photographs inside scikit-image and scikit-learn. Those named in `HELD_OUT` are never trained on."
@@ -275,13 +275,13 @@ def split_photos(
 PLACES365 = """a folder with
     val_large/Places365_val_00000001.jpg ...   or val_256/ (torchvision, official archives), or val/CATEGORY/ (the easy format)
     data_large_standard/a/airfield/...         for training, if wanted; or data_256_standard/, data_large/, data_256/, train/
-    places365_val.txt                          if it is there, all files in it must be"""
+    places365_val.txt                          if it is there, all files in it must be""" # the tree that `split_places365` expects
 IMAGENET = """a folder with
     test/ILSVRC2012_test_00000001.JPEG ...     or ILSVRC/Data/CLS-LOC/test/, Data/CLS-LOC/test/
-    train/n01440764/...                        beside test, for training, if wanted"""
+    train/n01440764/...                        beside test, for training, if wanted""" # the tree that `split_imagenet` expects
 CELEBA_HQ = """a folder with
     00000.jpg 00001.jpg ...                    numbered without gaps, as .jpg or .png, with or without leading zeros or letters,
-                                               here or in CelebA-HQ-img/, celeba_hq_256/, data256x256/, data1024x1024/"""
+                                               here or in CelebA-HQ-img/, celeba_hq_256/, data256x256/, data1024x1024/""" # the tree that `split_celeba_hq` expects
 
 def _first_folder(root, names):
     "The first of the folders under `root` that is there, or None"

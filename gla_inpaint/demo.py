@@ -82,7 +82,7 @@ def train_demo(
     return len(learn.recorder.losses)
 
 # %% ../nbs/13_demo.ipynb #13_demo-16
-COLUMNS = ('holed', 'coarse', 'refined', 'result', 'shipped weights', 'truth')
+COLUMNS = ('holed', 'coarse', 'refined', 'result', 'shipped weights', 'truth') # of the picture, from left to right
 
 def demo_holes(
     photo:Image.Image, # or a path

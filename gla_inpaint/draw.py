@@ -36,7 +36,7 @@ def stroke_area(
     return area
 
 # %% ../nbs/10_draw.ipynb #10_draw-13
-TOOLS = ('brush', 'eraser', 'rectangle')
+TOOLS = ('brush', 'eraser', 'rectangle') # what a stroke can be drawn with
 
 def draw_stroke(
     hole:np.ndarray, # [H,W] bool, True = to be filled
@@ -71,7 +71,7 @@ def read_stroke(
     return tool,np.array(points, dtype=float),width
 
 # %% ../nbs/10_draw.ipynb #10_draw-19
-HOLE_COLOUR = (235, 0, 220)
+HOLE_COLOUR = (235, 0, 220) # red, green and blue, from 0 to 255
 
 def hole_to_png(
     hole:np.ndarray, # [H,W] bool
@@ -175,7 +175,7 @@ function paint(canvas, view) {  // view: size, colour, photo, filled, hole, stro
     ctx.beginPath(); ctx.arc(...view.ring.at, Math.max(0, view.ring.width / 2 - r * ctx.lineWidth), 0, 7); ctx.stroke();
   }
 }
-"""
+""" # how the browser paints photo, hole and brush
 
 # %% ../nbs/10_draw.ipynb #10_draw-30
 POINTER_JS = """
@@ -216,7 +216,7 @@ function listenToPointer(canvas, view, get, refresh, start, send) {
   canvas.onpointercancel = drop;
   canvas.onpointerleave = () => { view.ring = null; refresh(); };
 }
-"""
+""" # how mouse, pen and finger become points, in pixels of the photo
 
 # %% ../nbs/10_draw.ipynb #10_draw-32
 RENDER_JS = """
@@ -283,7 +283,7 @@ function render({model, el}) {
   return () => { sizes.disconnect(); labels.disconnect(); for (const [name, f] of Object.entries(listeners)) model.off(`change:${name}`, f); };
 }
 export default {render};
-"""
+""" # how the canvas comes up, and its keys
 
 # %% ../nbs/10_draw.ipynb #10_draw-34
 CANVAS_CSS = """
@@ -296,7 +296,7 @@ CANVAS_CSS = """
   border: 2px solid currentColor; border-right-color: transparent; border-radius: 50%; animation: gla-turn 1s linear infinite; }
 .gla-draw[data-state=error] [role=status] { width: fit-content; margin-top: 6px; padding: 4px 8px; border-radius: 3px; color: white; background: #c62828; }
 @keyframes gla-turn { to { transform: rotate(1turn); } }
-"""
+""" # how the canvas looks
 
 class HoleCanvas(anywidget.AnyWidget):
     "A photo that can be drawn on, in the browser. It knows no hole of its own."

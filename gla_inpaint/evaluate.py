@@ -201,7 +201,7 @@ def one_pass(
     return refined
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-19
-METHODS = ('gla_inpaint', 'one-pass', 'telea', 'navier-stokes', 'biharmonic', 'mean-colour')
+METHODS = ('gla_inpaint', 'one-pass', 'telea', 'navier-stokes', 'biharmonic', 'mean-colour') # what can fill a hole, in the order of the tables
 
 def find_methods(
     net:nn.Module, # Inpainter
@@ -232,9 +232,9 @@ def score(
     return filled,{k: v.item() for k,v in inpaint_metrics(filled, truth, mask).items()} | dict(seconds=seconds)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-26
-SCORES = ('l1','l2','ssim','psnr','lpips','hole_l1','hole_l2','hole_ssim','hole_psnr','seconds')
-KEY = ('photo_sha256','hole_sha256','method','made_by')
-COLUMNS = ('bucket','photo','hole','method',*SCORES,'zoom','made_by','photo_sha256','hole_sha256')
+SCORES = ('l1','l2','ssim','psnr','lpips','hole_l1','hole_l2','hole_ssim','hole_psnr','seconds') # the columns of numbers, in the units of `inpaint_metrics`
+KEY = ('photo_sha256','hole_sha256','method','made_by') # what a row belongs to
+COLUMNS = ('bucket','photo','hole','method',*SCORES,'zoom','made_by','photo_sha256','hole_sha256') # of the file of rows
 
 def mend(
     path:Path, # rows.csv
@@ -277,7 +277,7 @@ def interval(
     return np.quantile(means, (.025,.975), axis=0, method='inverted_cdf')
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-32
-NAMES = dict(l1='L1', l2='L2', ssim='SSIM', psnr='PSNR', lpips='LPIPS', fid='FID', seconds='seconds')
+NAMES = dict(l1='L1', l2='L2', ssim='SSIM', psnr='PSNR', lpips='LPIPS', fid='FID', seconds='seconds') # the scores, as a table prints them
 
 def summarise(
     rows:pd.DataFrame, # of `read_rows`
@@ -306,7 +306,7 @@ def paper_layout(
     index = pd.MultiIndex.from_frame(t[['metric','ratio']].drop_duplicates(), names=('metric','mask ratio'))
     return wide.reindex(index=index, columns=t.method.drop_duplicates().rename(None))
 
-TITLES = dict(whole='Whole image', hole='Hole alone', time='Seconds for one photo')
+TITLES = dict(whole='Whole image', hole='Hole alone', time='Seconds for one photo') # of the three tables
 
 def as_text(
     table:pd.DataFrame, # of `summarise`
@@ -571,7 +571,7 @@ def evaluate(
     return table,failed
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-54
-DATASETS = {'places365': split_places365, 'imagenet': split_imagenet, 'celeba-hq': lambda root, seed: split_celeba_hq(root)}
+DATASETS = {'places365': split_places365, 'imagenet': split_imagenet, 'celeba-hq': lambda root, seed: split_celeba_hq(root)} # the splits by name
 
 def _size(text):
     "512x680 as (512, 680)"

@@ -161,7 +161,7 @@ class RefineNet(TwoBranchNet):
     ): super().__init__(width, GLA(4*width) if gla else Plain(4*width, 4*width))
 
 # %% ../nbs/04_generator.ipynb #04_generator-25
-LAYERS = (Concat, nn.Conv2d, nn.LeakyReLU, nn.Upsample, nn.Hardtanh, MPGA, GLA)
+LAYERS = (Concat, nn.Conv2d, nn.LeakyReLU, nn.Upsample, nn.Hardtanh, MPGA, GLA) # what the tables have rows for
 
 def layer_row(
     layer:nn.Module, # one of `LAYERS`

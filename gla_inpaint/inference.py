@@ -35,7 +35,7 @@ from .generator import Inpainter, composite
 # %% ../nbs/09_inference.ipynb #09_inference-12
 class InpaintError(ValueError): "What cannot be done, and what to do instead, in one line"
 
-MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16', 'I;16B')
+MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16', 'I;16B') # Pillow's modes that are read and given back
 
 def _jpeg2000_bits(file):
     "Depth of the first colour, from the marker SIZ"
@@ -136,7 +136,7 @@ def read_hole(
     return hole
 
 # %% ../nbs/09_inference.ipynb #09_inference-20
-LUMA = np.array([.299, .587, .114])
+LUMA = np.array([.299, .587, .114]) # shares of red, green and blue in grey
 
 def to_network(im:Image.Image # any mode of `MODES`
 )->torch.Tensor: # [1,3,H,W] in [-1,1]
@@ -331,7 +331,7 @@ def _read_weights(path):
     return state.get('model', state),{}
 
 # %% ../nbs/09_inference.ipynb #09_inference-43
-DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors'
+DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors' # what `load_inpainter` takes where none are given
 DEFAULT_SHA256 = '6ec5b840b5cc4220bd75cb5d62e4a6d3aea8f333dfd4a6fd20feb3260a59df07'
 
 def fit_network(state:dict # name: tensor
@@ -427,7 +427,7 @@ def inpaint(
     return with_pixels(photo, pixels)
 
 # %% ../nbs/09_inference.ipynb #09_inference-54
-SUFFIXES = {'.png': {}, '.tif': {}, '.tiff': {}, '.jpg': dict(quality=95), '.jpeg': dict(quality=95)}
+SUFFIXES = {'.png': {}, '.tif': {}, '.tiff': {}, '.jpg': dict(quality=95), '.jpeg': dict(quality=95)} # files that `save_photo` writes, and how
 
 def save_photo(
     im:Image.Image, # what `inpaint` gave

@@ -218,7 +218,7 @@ class RankDL(DistributedDL):
     ):
         super().__init__(dl, rank, world_size, device)
         if self.drop_last and not len(self): raise ValueError(f'{len(dl.dataset)} photos are too few for {self.world_size} processes with {self.bs} photos each: take fewer')
-    first = property(lambda self: self.dl.first)
+    first = property(lambda self: self.dl.first, doc="The batch with which the next pass begins, as of the loader underneath.")
     def _broadcast(self, t, rank): return t     # fastai sends the order from rank 0: here (seed, epoch) gives it to all
     def __len__(self): return len(self.dl.dataset)//(self.bs*self.world_size) if self.drop_last else super().__len__()
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from .masks import resize_mask
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-05
-PRUNE = ('multiply', 'exclude')
+PRUNE = ('multiply', 'exclude') # the two readings of eq. 2
 
 def check_prune(
     prune:str, # the reading of eq. 2

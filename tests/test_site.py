@@ -1,0 +1,266 @@
+"The site: what leads somewhere arrives, what is shown can be read, and nbdev makes its pages without a warning."
+import ast, base64, json, os, re, shutil, statistics, subprocess, sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest, yaml
+
+ROOT = Path(__file__).parent.parent
+DRAWS = re.compile(r'\b(plt\.show|\.imshow|\.plot|show_\w+|plot_\w+)\(')
+LINK = re.compile(r'!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+"[^"]*")?\s*\)|(?:src|href)="([^"]+)"')
+
+
+# ---- what is read
+
+def notebooks(root): return sorted(p for p in (root/'nbs').rglob('*.ipynb') if not any(s[0] in '._' for s in p.relative_to(root).parts))
+
+def cells(path): return json.loads(path.read_text())['cells']
+
+def source(cell): return ''.join(cell['source'])
+
+def options(cell): return {m[1]: m[2].strip() for m in re.finditer(r'^#\|\s*([\w-]+):?(.*)$', source(cell), re.M)}
+
+def exported(cell): return cell['cell_type'] == 'code' and bool(options(cell).keys() & {'export', 'exports', 'exporti'})
+
+def shown(cell, kind): return [''.join(data) for o in cell.get('outputs', []) for mime,data in o.get('data', {}).items() if mime.startswith(kind)]
+
+def definitions(cell): return [n for n in ast.parse(source(cell)).body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
+
+def name(root, path): return path.relative_to(root/'nbs').as_posix()
+
+
+def prose(path):
+    "The Markdown of a page, its code taken out."
+    parts = [t for c in cells(path) for t in ([source(c)] if c['cell_type'] == 'markdown' else shown(c, 'text/markdown'))] if path.suffix == '.ipynb' else [path.read_text()]
+    return re.sub(r'^(```+|~~~+).*?^\1\s*$', '', '\n\n'.join(parts), flags=re.M | re.S)
+
+
+def slug(heading):
+    "What pandoc makes of a heading."
+    text = re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', heading)
+    text = re.sub(r'[^\w\s.-]', '', text.lower())
+    return re.sub(r'^[^a-z]+', '', re.sub(r'\s+', '-', text.strip())) or 'section'
+
+
+def anchors(path):
+    "Where a link into a page can point: headings, labels, exported names."
+    text = prose(path)
+    found = {slug(h) for h in re.findall(r'^#+\s+(.*?)\s*(?:\{[^}]*\})?\s*$', text, re.M)} | set(re.findall(r'\{#([\w-]+)', text))
+    for c in cells(path) if path.suffix == '.ipynb' else ():
+        if c['cell_type'] == 'code': found |= {options(c).get('label', '')}
+        if exported(c): found |= {n.name.lower() for n in definitions(c)}
+    return found
+
+
+def sidebar(root):
+    "The pages in the order of the sidebar."
+    def _flat(entries): return [p for e in entries for p in ([e] if isinstance(e, str) else _flat(e['contents']))]
+    return _flat(yaml.safe_load((root/'_quarto.yml').read_text())['website']['sidebar']['contents'])
+
+
+# ---- what can be wrong with it: each yields one line for each fault
+
+def dead_links(root):
+    for page in [*notebooks(root), *root.glob('*.md')]:
+        for target in (m[1] or m[2] for m in LINK.finditer(re.sub(r'`[^`\n]*`', '', prose(page)))):
+            if re.match(r'\w+:', target): continue
+            where,_,at = target.partition('#')
+            there = page.parent/where if where else page
+            if not there.exists(): yield f'{page.relative_to(root)}: {target} does not exist'
+            elif at and there.suffix in ('.ipynb', '.md') and at not in anchors(there): yield f'{page.relative_to(root)}: {target} has no such place'
+
+
+def missing_pages(root):
+    listed,there = sidebar(root),[name(root, p) for p in notebooks(root)]
+    yield from (f'{p} is in the sidebar and does not exist' for p in listed if not (root/'nbs'/p).exists())
+    yield from (f'{p} is not in the sidebar' for p in there if p not in listed)
+    yield from (f'{p} is in the sidebar twice' for p in set(listed) if listed.count(p) > 1)
+    site = yaml.safe_load((root/'_quarto.yml').read_text())['website']
+    yield from (f'the picture of {k} does not exist' for k in ('open-graph', 'twitter-card') if not (root/'nbs'/site[k]['image']).is_file())
+
+
+def lost_readers(root):
+    "The path: each page says what for, what with and how long, and leads to the next of the sidebar."
+    order = sidebar(root)
+    for page,following in zip(order, [*order[1:], order[0]]):
+        at = root/'nbs'/page
+        opening = ' '.join(' '.join(source(c) for c in cells(at)[:6] if c['cell_type'] == 'markdown').split())
+        wanted = {r'After this (notebook|page)': 'what one can do after it', r'\bneeds?\b|[Ff]ollows': 'what it needs', r'\b(seconds|minutes?)\b': 'how long it runs'}
+        yield from (f'{page} does not say {what}' for pattern,what in wanted.items() if page != 'index.ipynb' and not re.search(pattern, opening))
+        first,rest = source(cells(at)[0]).split('\n', 1)
+        if not re.fullmatch(r'# \S.*', first) or not re.fullmatch(r'\s*> \S[^\n]*\s*', rest): yield f'{page}: the site drops what stands in the first cell below title and description'
+        last = LINK.findall(source(cells(at)[-1]).strip().split('\n\n')[-1])
+        if not last or (at.parent/last[0][0]).resolve() != (root/'nbs'/following).resolve(): yield f'{page} does not end with a link to {following}'
+
+
+def install_cells(root):
+    "In Colab the package comes from the repository that settings.ini names."
+    ini = ConfigParser(); ini.read(root/'settings.ini')
+    url = ini['DEFAULT']['git_url']
+    for page in notebooks(root):
+        code = [c for c in cells(page) if c['cell_type'] == 'code']
+        installs = [i for i,c in enumerate(code) if 'google.colab' in source(c) and '%pip install' in source(c) and url in source(c)]
+        uses = [i for i,c in enumerate(code) if re.search(r'^\s*(from|import) gla_inpaint', source(c), re.M)]
+        if not installs or min(uses, default=99) < installs[0]: yield f'{name(root, page)} does not install the package in Colab before it is used'
+        elif not options(code[installs[0]]).keys() & {'hide', 'default_exp'}: yield f'{name(root, page)} shows how it is installed'
+
+
+def poor_figures(root):
+    for page in notebooks(root):
+        for c in cells(page):
+            at,figures = f"{name(root, page)} {c['id']}",shown(c, 'image/png')+shown(c, 'image/jpeg')
+            if c['cell_type'] == 'markdown':
+                if re.search(r'!\[\s*\]\(', source(c)): yield f'{at}: a picture without alternative text'
+            elif figures and len(options(c).get('fig-alt', '')) < 20: yield f'{at}: a figure without alternative text'
+            elif not exported(c) and not figures and options(c).get('eval') != 'false' and DRAWS.search(source(c)) and not c['outputs']: yield f'{at}: a figure without stored output'
+            if any(len(base64.b64decode(f)) > 200*1024 for f in figures): yield f'{at}: a figure of more than 200 KB'
+
+
+def lengthy(root):
+    for page in notebooks(root):
+        full = [c for c in cells(page) if source(c).strip()]
+        seen = [c for c in full if not {'hide', 'default_exp'} & options(c).keys()]
+        words,code = (sum(len(re.sub(r'^#\|.*\n', '', source(c), flags=re.M)) for c in seen if c['cell_type'] == kind) for kind in ('markdown', 'code'))
+        if len(full) > 60: yield f'{name(root, page)} has {len(full)} cells, 60 at most'
+        if words < .35*code: yield f'{name(root, page)}: prose is {words/code:.2f} of code, at least 0.35'
+        if 'widgets' in json.loads(page.read_text())['metadata']: yield f'{name(root, page)} stores the state of widgets'
+
+
+def poor_functions(root):
+    for page in notebooks(root):
+        sizes = []
+        for c in filter(exported, cells(page)):
+            lines = source(c).splitlines()
+            for f in ast.walk(ast.parse(source(c))):
+                if not isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)): continue
+                doc = f.body[0] if ast.get_docstring(f) is not None else None
+                sizes.append(f.end_lineno-f.lineno+1 - (doc.end_lineno-doc.lineno+1 if doc else 0))
+                if sizes[-1] > 40: yield f'{name(root, page)}: {f.name} has {sizes[-1]} lines, 40 at most'
+                if f.name[0] == '_': continue
+                if not doc: yield f'{name(root, page)}: {f.name} has no docstring'
+                params = [a for a in f.args.posonlyargs+f.args.args+f.args.kwonlyargs if a.arg not in ('self', 'cls')]
+                yield from (f'{name(root, page)}: {f.name} does not say what {a.arg} is' for a in params if '#' not in lines[a.end_lineno-1])
+        if sizes and statistics.median(sizes) > 10: yield f'{name(root, page)}: the median function has {statistics.median(sizes)} lines, 10 at most'
+
+
+CHECKS = (dead_links, missing_pages, lost_readers, install_cells, poor_figures, lengthy, poor_functions)
+
+@pytest.mark.parametrize('check', CHECKS, ids=lambda f: f.__name__)
+def test_pages(check):
+    faults = list(check(ROOT))
+    assert not faults, '\n'.join(faults)
+
+
+# ---- the checks can fail
+
+def edit(old, new, page='02_mpga.ipynb'):
+    "A change of a notebook's text, once."
+    def _edit(root):
+        path = root/'nbs'/page
+        nb = json.loads(path.read_text())
+        cell = next(c for c in nb['cells'] if old in source(c))
+        cell['source'] = source(cell).replace(old, new, 1)
+        path.write_text(json.dumps(nb))
+    return _edit
+
+def change(f, page='02_mpga.ipynb'):
+    "A change of a notebook's cells."
+    def _change(root):
+        path = root/'nbs'/page
+        nb = json.loads(path.read_text())
+        f(nb)
+        path.write_text(json.dumps(nb))
+    return _change
+
+def figure(nb): return next(c for c in nb['cells'] if shown(c, 'image/png'))
+def mute(nb): figure(nb)['source'] = re.sub(r'^#\| fig-alt.*\n', '', source(figure(nb)), flags=re.M)
+def blank(nb): figure(nb)['outputs'] = []
+def grow(nb): nb['cells'] += [dict(nb['cells'][-1])]*60
+def talk_less(nb): nb['cells'] = [c for c in nb['cells'] if c['cell_type'] == 'code']
+def rewrite(path, old, new): return lambda root: (root/path).write_text((root/path).read_text().replace(old, new))
+
+FAULTS = [
+    (dead_links, edit('(03_gla.ipynb)', '(03_glow.ipynb)'), '03_glow.ipynb does not exist'),
+    (dead_links, edit('(03_gla.ipynb)', '(03_gla.ipynb#nowhere)'), '#nowhere has no such place'),
+    (dead_links, rewrite('README.md', 'nbs/images/', 'nbs/pictures/'), 'README.md: nbs/pictures/'),
+    (missing_pages, lambda root: (root/'nbs/07_metrics.ipynb').unlink(), '07_metrics.ipynb is in the sidebar and does not exist'),
+    (missing_pages, rewrite('_quarto.yml', '- 07_metrics.ipynb', ''), '07_metrics.ipynb is not in the sidebar'),
+    (lost_readers, edit('[next: Global and local attention](03_gla.ipynb)', 'That is all.'), 'does not end with a link to 03_gla.ipynb'),
+    (lost_readers, edit('After this notebook', 'Later'), 'does not say what one can do after it'),
+    (install_cells, edit('%pip install', '%pip list'), 'does not install the package in Colab'),
+    (poor_figures, change(mute), 'a figure without alternative text'),
+    (poor_figures, change(blank), 'a figure without stored output'),
+    (lengthy, change(grow), 'cells, 60 at most'),
+    (lengthy, change(talk_less), 'prose is 0.00 of code'),
+    (poor_functions, edit('prune:str, # the reading of eq. 2', 'prune:str,'), 'check_prune does not say what prune is'),
+    (poor_functions, edit('def check_prune(', 'def endless(x): # a lot\n    "Long."\n'+'    x += 1\n'*45+'\ndef check_prune('), 'endless has 46 lines'),
+]
+
+@pytest.mark.parametrize('check,harm,says', FAULTS, ids=[f'{c.__name__}-{i}' for i,(c,_,_) in enumerate(FAULTS)])
+def test_faults_are_found(check, harm, says, tmp_path):
+    shutil.copytree(ROOT/'nbs', tmp_path/'nbs', symlinks=True, ignore=shutil.ignore_patterns('.*', '_*'))
+    for p in [*ROOT.glob('*.md'), ROOT/'LICENSE', ROOT/'settings.ini', ROOT/'_quarto.yml']: shutil.copy(p, tmp_path)
+    harm(tmp_path)
+    assert any(says in fault for fault in check(tmp_path)), list(check(tmp_path))
+
+
+# ---- the pages as nbdev makes them
+
+def test_reference_lists_every_name():
+    listed = prose(ROOT/'nbs/reference.ipynb')
+    for module in (ROOT/'gla_inpaint').glob('[a-z]*.py'):
+        names = next(ast.literal_eval(n.value) for n in ast.parse(module.read_text()).body if isinstance(n, ast.Assign) and getattr(n.targets[0], 'id', '') == '__all__')
+        missing = [n for n in names if f'[{n}](' not in listed]
+        assert not missing, f'{module.stem}: {missing} not in nbs/reference.ipynb: run make notebooks'
+
+
+@pytest.mark.skipif(shutil.which('quarto') is not None, reason='quarto is installed')
+def test_make_docs_says_what_it_needs(tmp_path):
+    shutil.copy(ROOT/'Makefile', tmp_path)
+    run = subprocess.run(['make', 'docs'], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode and len(run.stdout.splitlines()) == 1 and 'quarto.org' in run.stdout and 'Error 1' in run.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ['Makefile']
+
+
+@pytest.fixture(scope='module')
+def processed(tmp_path_factory):
+    "The pages that nbdev hands to quarto, and all that it said. It is told that quarto is there: it would install it, and this package with it."
+    root,tools = tmp_path_factory.mktemp('site')/'project',tmp_path_factory.mktemp('tools')
+    shutil.copytree(ROOT, root, symlinks=True, ignore=shutil.ignore_patterns('.git', '.venv*', 'demo', 'runs', '__pycache__', '_proc', '_docs'))
+    (tools/'quarto').write_text('#!/bin/sh\nexit 1\n')
+    (tools/'quarto').chmod(0o755)
+    path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ['PATH']])
+    run = subprocess.run(['make', '-s', 'pages'], cwd=root, env=os.environ | {'PATH': path, 'PYTHONPATH': str(root)}, capture_output=True, text=True)
+    return root,run
+
+
+def test_pages_are_made_without_a_word(processed):
+    root,run = processed
+    assert run.returncode == 0 and run.stdout+run.stderr == '', run.stdout+run.stderr
+
+
+def test_every_page_is_made(processed):
+    root,_ = processed
+    for page in notebooks(root):
+        made = cells(root/'_proc'/page.relative_to(root/'nbs'))
+        front = yaml.safe_load(source(made[0]).strip('-\n '))
+        title = source(cells(page)[0]).splitlines()[0].strip('# ')
+        assert front['title'] == title and front['output-file'].endswith('.html') and front['description'], page
+        documented = {h for c in made for t in shown(c, 'text/markdown') for h in re.findall(r'^### (\S+)$', t, re.M)}
+        public = {n.name for c in cells(page) if exported(c) for n in definitions(c) if n.name[0] != '_'}
+        assert {p for p in public if not any(d.split('.')[0] == p or d.endswith(f'.{p}') for d in documented)} == set(), page
+        assert not any({'hide', 'default_exp'} & options(c).keys() or source(c).startswith("if 'google.colab'") for c in made), page
+        assert not any('](http' in code for c in made for t in shown(c, 'text/markdown') for code in re.findall(r'```.*?```', t, re.S)), f'{page}: links inside code'
+
+
+def test_api_links_arrive(processed):
+    "nbdev turns names in backticks into links to the site's own address."
+    root,_ = processed
+    ini = ConfigParser(); ini.read(root/'settings.ini')
+    home,dead,n = ini['DEFAULT']['doc_host']+ini['DEFAULT']['doc_baseurl']+'/',[],0
+    pages = {yaml.safe_load(source(cells(p)[0]).strip('-\n '))['output-file']: p for p in (root/'_proc').rglob('*.ipynb')}
+    for page in pages.values():
+        for where,at in re.findall(re.escape(home)+r'([\w./]+)#([\w.]+)', prose(page)):
+            n += 1
+            if at not in anchors(pages[where]): dead.append(f'{page.name}: {where}#{at}')
+    assert n > 50 and not dead, dead
