@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 NOTEBOOKS = $(sort $(shell find nbs -name '*.ipynb' -not -path '*/.*' -not -path '*/_*'))
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install demo test sync notebooks readme docs bench clean
+.PHONY: help install demo test sync notebooks readme docs bench mutants clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -56,6 +56,9 @@ pages:
 
 bench: install  ## speed and memory against the naive reading, in benchmarks/results/; fails where a target is missed
 	OMP_NUM_THREADS= $(BIN)/python benchmarks/run.py
+
+mutants: install  ## wrong versions of the library, one at a time: fails where the notebooks' checks miss one
+	$(BIN)/python tests/mutants.py
 
 clean:  ## remove what was built (not $(VENV), not demo/)
 	rm -rf build dist _docs _proc *.egg-info .pytest_cache nbs/.quarto
