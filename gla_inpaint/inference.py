@@ -332,7 +332,7 @@ def _read_weights(path):
 
 # %% ../nbs/09_inference.ipynb #09_inference-43
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors' # what `load_inpainter` takes where none are given
-DEFAULT_SHA256 = '6ec5b840b5cc4220bd75cb5d62e4a6d3aea8f333dfd4a6fd20feb3260a59df07'
+DEFAULT_SHA256 = '5856d7c1ed284dfbb575e1c74a93ffb4d0de876998a81d46e919bf8e8e573f8c' # of default.safetensors
 
 def fit_network(state:dict # name: tensor
 )->Inpainter: # with these weights
