@@ -332,7 +332,7 @@ def _read_weights(path):
 
 # %% ../nbs/09_inference.ipynb #09_inference-43
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors' # what `load_inpainter` takes where none are given
-DEFAULT_SHA256 = '5856d7c1ed284dfbb575e1c74a93ffb4d0de876998a81d46e919bf8e8e573f8c' # of default.safetensors
+DEFAULT_SHA256 = '74786b7fe512b8579c14138c8fb4e04732dbca37988035bab9ca9bd3c8548626' # of default.safetensors
 
 def fit_network(state:dict # name: tensor
 )->Inpainter: # with these weights

@@ -410,6 +410,7 @@ def new_run(
     "Split the photographs and write everything into `out`/settings.json. Refuses a folder that holds a run, batches larger than the photographs, and weights that do not fit."
     if (out/'settings.json').exists(): raise InpaintError(f"{out} holds a run already: go on with gla_train --resume {out}, or choose another --out")
     weights,paths = settings['weights'],choose_photos(photos, settings['valid'], settings['seed'])
+    if not paths['train']: raise InpaintError(f"all photos of {photos} are in {settings['valid']} too, which is kept for validation: nothing is left to train on")
     if (n := len(paths['train'])) < settings['bs']: raise InpaintError(f"{photos} has {n} photos to train on, fewer than a batch of {settings['bs']}: take a smaller --bs")
     settings = fit_to_weights(settings) if weights else settings | dict(width=settings['width'] or 32)
     about = dict(id=f'{out.resolve().name}-{time.time_ns():x}', started=time.strftime('%Y-%m-%d %H:%M:%S'), versions=versions(), weights=weights and str(weights))

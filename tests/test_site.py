@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest, yaml
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT/'nbs/paper'))
+from ledger import directives as options, slug, source
+
 DRAWS = re.compile(r'\b(plt\.show|\.imshow|\.plot|show_\w+|plot_\w+)\(')
 LINK = re.compile(r'!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+"[^"]*")?\s*\)|(?:src|href)="([^"]+)"')
 
@@ -15,10 +18,6 @@ LINK = re.compile(r'!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+"[^"]*
 def notebooks(root): return sorted(p for p in (root/'nbs').rglob('*.ipynb') if not any(s[0] in '._' for s in p.relative_to(root).parts))
 
 def cells(path): return json.loads(path.read_text())['cells']
-
-def source(cell): return ''.join(cell['source'])
-
-def options(cell): return {m[1]: m[2].strip() for m in re.finditer(r'^#\|\s*([\w-]+):?(.*)$', source(cell), re.M)}
 
 def exported(cell): return cell['cell_type'] == 'code' and bool(options(cell).keys() & {'export', 'exports', 'exporti'})
 
@@ -33,13 +32,6 @@ def prose(path):
     "The Markdown of a page, its code taken out."
     parts = [t for c in cells(path) for t in ([source(c)] if c['cell_type'] == 'markdown' else shown(c, 'text/markdown'))] if path.suffix == '.ipynb' else [path.read_text()]
     return re.sub(r'^(```+|~~~+).*?^\1\s*$', '', '\n\n'.join(parts), flags=re.M | re.S)
-
-
-def slug(heading):
-    "What pandoc makes of a heading."
-    text = re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', heading)
-    text = re.sub(r'[^\w\s.-]', '', text.lower())
-    return re.sub(r'^[^a-z]+', '', re.sub(r'\s+', '-', text.strip())) or 'section'
 
 
 def anchors(path):

@@ -252,7 +252,7 @@ def test_compiled_training_gives_the_same_losses(photos, tmp_path):
     ('--weights {run}/nowhere.safetensors', 'nowhere.safetensors'),
     ('--weights {run}/last_d.safetensors', 'not the weights of an Inpainter'),
     ('--valid {run}/samples/none', 'no folder'),
-    ('--valid {photos}', '0 photos to train on'),
+    ('--valid {photos}', 'nothing is left to train on'),
     ('--adversarial-from -1', 'below 0')])
 def test_what_does_not_fit_is_refused_before_anything_is_written(photos, whole, tmp_path, capsys, flags, why):
     line = [str(photos), '--out', str(tmp_path/'run'), '--size', '32', '--bs', '2', *flags.format(run=whole, photos=photos).split()]
@@ -288,3 +288,16 @@ def test_a_folder_for_validation_is_not_trained_on(photos, tmp_path):
     finally:
         for f in (photos/'held').iterdir(): f.unlink()
         (photos/'held').rmdir()
+
+
+def test_the_weights_that_ship_are_a_beginning(photos, tmp_path):
+    "Half precision, generator and discriminator, into a run's float32 networks"
+    from safetensors.torch import load_file
+    from gla_inpaint.inference import DEFAULT_WEIGHTS
+    shipped = DEFAULT_WEIGHTS.with_name('adversarial.safetensors')
+    train.new_run(photos, tmp_path/'run', valid=None, weights=shipped, width=None, without=[], seed=0, bs=2, size=32, lr=1e-4, bf16=False, compile=False, adversarial_from=0.)
+    learn = train.run_learner(json.loads((tmp_path/'run/settings.json').read_text()))
+    train.start_from(learn, tmp_path/'run/start.safetensors')
+    for net,file in ((learn.model, shipped), (learn.rival.net, train.d_file(shipped))):
+        halves,state = load_file(file),net.state_dict()
+        assert halves.keys() == state.keys() and all(h.dtype == torch.float16 and torch.equal(h.float(), state[k]) for k,h in halves.items())

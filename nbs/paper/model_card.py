@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 import gla_inpaint
 from gla_inpaint.evaluate import file_sha, hardware
 from gla_inpaint.inference import load_inpainter, save_inpainter
-from gla_inpaint.train import d_file
+from gla_inpaint.metrics import BUCKETS, bucket_name
+from gla_inpaint.train import d_file, write_csv
 
 RUNS = Path(__file__).parent/'results/weights_runs.csv'
 WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'
-BUCKETS = '20-30', '30-40', '40-50'
 
 def row(run):
     "One run: when, where, how long, with what, and its last validation, at its own size"
@@ -25,16 +25,13 @@ def row(run):
     facts = dict(run=run.name, begins_with=Path(s['weights']).parent.name if s['weights'] else 'nothing', date=s['started'][:10],
                  hardware=hardware() if s['versions']['gpu'] == 'none' else s['versions']['gpu'], minutes=round(float(last['minutes']), 1), size=s['size'], batch=s['bs'], lr=s['lr'],
                  steps=last['step'], images=seen, passes=round(seen/len(s['train']), 1), width=s['width'], discriminator='adversarial' not in s['without'])
-    return facts | {f'{k} {b}': round(float(last[f'{k} {b}']), 2) for k in ('l1', 'ssim', 'psnr') for b in BUCKETS}
+    return facts | {f'{k} {b}': round(float(last[f'{k} {b}']), 2) for k in ('l1', 'ssim', 'psnr') for b in map(bucket_name, BUCKETS)}
 
 def note(runs):
     "Rows of these runs, in the place of older rows of the same names"
     new = [row(Path(r)) for r in runs]
     old = list(csv.DictReader(open(RUNS))) if RUNS.exists() else []
-    with open(RUNS, 'w', newline='') as f:
-        w = csv.DictWriter(f, list(new[0]))
-        w.writeheader()
-        w.writerows([r for r in old if r['run'] not in {n['run'] for n in new}] + new)
+    write_csv(RUNS, [r for r in old if r['run'] not in {n['run'] for n in new}] + new)
 
 def ship(name, run, label):
     "The last weights of a run, generator and discriminator, in half precision"
