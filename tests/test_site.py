@@ -13,6 +13,9 @@ DRAWS = re.compile(r'\b(plt\.show|\.imshow|\.plot|show_\w+|plot_\w+)\(')
 LINK = re.compile(r'!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+"[^"]*")?\s*\)|(?:src|href)="([^"]+)"')
 
 
+CLEAN = {k: v for k,v in os.environ.items() if k not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS', 'VIRTUAL_ENV')} # as in a new shell, not below `make test`
+
+
 # ---- what is read
 
 def notebooks(root): return sorted(p for p in (root/'nbs').rglob('*.ipynb') if not any(s[0] in '._' for s in p.relative_to(root).parts))
@@ -209,7 +212,7 @@ def test_reference_lists_every_name():
 @pytest.mark.skipif(shutil.which('quarto') is not None, reason='quarto is installed')
 def test_make_docs_says_what_it_needs(tmp_path):
     shutil.copy(ROOT/'Makefile', tmp_path)
-    run = subprocess.run(['make', 'docs'], cwd=tmp_path, capture_output=True, text=True)
+    run = subprocess.run(['make', 'docs'], cwd=tmp_path, env=CLEAN, capture_output=True, text=True)
     assert run.returncode and len(run.stdout.splitlines()) == 1 and 'quarto.org' in run.stdout and 'Error 1' in run.stderr
     assert [p.name for p in tmp_path.iterdir()] == ['Makefile']
 
@@ -222,7 +225,7 @@ def processed(tmp_path_factory):
     (tools/'quarto').write_text('#!/bin/sh\nexit 1\n')
     (tools/'quarto').chmod(0o755)
     path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ['PATH']])
-    run = subprocess.run(['make', '-s', 'pages'], cwd=root, env=os.environ | {'PATH': path, 'PYTHONPATH': str(root)}, capture_output=True, text=True)
+    run = subprocess.run(['make', '-s', 'pages'], cwd=root, env=CLEAN | {'PATH': path, 'PYTHONPATH': str(root)}, capture_output=True, text=True)
     return root,run
 
 
