@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRUNE', 'check_prune', 'mask_like', 'prune_scores', 'mpga_literal', 'attention_scores', 'chosen_first', 'take_pixels',
-           'put_pixels', 'per_pixel', 'hole_key', 'counted_attention', 'pruned_attention', 'MPGA']
+           'put_pixels', 'counted_attention', 'per_pixel', 'hole_key', 'pruned_attention', 'MPGA']
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-02
 import torch
@@ -105,6 +105,21 @@ def put_pixels(
     "A map that is 0 but for the pixels `idx`. What is put at the same place twice is added."
     return x.new_zeros(len(x)*n, x.shape[2]).index_add(0, _through(idx, n), x.flatten(0,1)).view(len(x), n, x.shape[2])
 
+# %% ../nbs/02_mpga.ipynb #02_mpga-37a
+def counted_attention(
+    q:torch.Tensor, # queries [B,Q,C]
+    k:torch.Tensor, # keys [B,K,C]
+    v:torch.Tensor, # values [B,K,C]
+    count:torch.Tensor, # how many pixels each key stands for [B,K]
+)->torch.Tensor: # [B,Q,C]
+    "Eq. 3, 4 with memory linear in Q and K, where PyTorch takes a fused kernel. On a CPU the rows are dealt to as many heads as there are cores to use."
+    n = q.shape[1]
+    heads = max(1, min(torch.get_num_threads()//len(q), n//256)) if q.device.type == 'cpu' else 1
+    q = F.pad(q, (0,0,0,-n%heads)).unflatten(1, (heads,-1))                     # [B,heads,n/heads,C]
+    k,v = (t[:,None].expand(-1, heads, -1, -1) for t in (k, v))
+    bias = count.to(q.dtype).log()[:,None,None]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.).flatten(1, 2)[:,:n]
+
 # %% ../nbs/02_mpga.ipynb #02_mpga-38
 def per_pixel(
     omega:nn.Conv2d, # a 1x1 convolution
@@ -123,20 +138,6 @@ def hole_key(
     mean = ((1-m)*x).sum(1, keepdim=True)/n.clamp(min=1)[...,None]
     if check_prune(prune) == 'exclude': n = n*(m.amax(1) == 0)
     return mean,n
-
-def counted_attention(
-    q:torch.Tensor, # queries [B,Q,C]
-    k:torch.Tensor, # keys [B,K,C]
-    v:torch.Tensor, # values [B,K,C]
-    count:torch.Tensor, # how many pixels each key stands for [B,K]
-)->torch.Tensor: # [B,Q,C]
-    "Eq. 3, 4 with memory linear in Q and K, where PyTorch takes a fused kernel. On a CPU the rows are dealt to as many heads as there are cores to use."
-    n = q.shape[1]
-    heads = max(1, min(torch.get_num_threads()//len(q), n//256)) if q.device.type == 'cpu' else 1
-    q = F.pad(q, (0,0,0,-n%heads)).unflatten(1, (heads,-1))                     # [B,heads,n/heads,C]
-    k,v = (t[:,None].expand(-1, heads, -1, -1) for t in (k, v))
-    bias = count.to(q.dtype).log()[:,None,None]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.).flatten(1, 2)[:,:n]
 
 def pruned_attention(
     x:torch.Tensor, # psi as pixels [B,N,C]
