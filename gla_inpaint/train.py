@@ -537,6 +537,7 @@ def main(argv=None # list of strings; None: those of the command line
         train_run(out)
         return 0
     except KeyboardInterrupt: why,status = f'interrupted; {hint}',130
+    except (MemoryError, torch.cuda.OutOfMemoryError): why,status = 'out of memory: begin another run with a smaller --bs, --size or --width',1
     except (InpaintError, ImportError, OSError, ValueError, FloatingPointError) as e:
         why,status = str(e).strip().splitlines()[-1].strip() + (f'. Then: {hint}' if isinstance(e, OSError) and (out/'settings.json').exists() else ''),1
     print(f'gla_train: {why}', file=sys.stderr)

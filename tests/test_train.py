@@ -270,6 +270,16 @@ def test_settings_that_somebody_has_broken(tmp_path, capsys):
     assert 'settings.json has been changed' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('error', [MemoryError, torch.cuda.OutOfMemoryError])
+def test_out_of_memory(tmp_path, monkeypatch, capsys, error):
+    (tmp_path/'settings.json').write_text('{}')
+    def full(out): raise error('of so and so many GiB')
+    monkeypatch.setattr(train, 'train_run', full)
+    assert main(['--resume', str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and 'smaller --bs' in err
+
+
 def test_a_run_that_began_with_weights_needs_them_no_more(photos, whole, tmp_path, monkeypatch, capsys):
     "Copies in the run's own folder: the other run is gone, no checkpoint was written yet, and still it ends as an undisturbed run does"
     for name in ('last.safetensors', 'last_d.safetensors'): (tmp_path/name).write_bytes((whole/name).read_bytes())
