@@ -7,7 +7,7 @@ __all__ = ['SIZE', 'WIDTH', 'BATCH', 'RATIO', 'COLUMNS', 'demo_photos', 'StopAft
            'judge_demo', 'format_table', 'loss_figure', 'run_demo', 'main']
 
 # %% ../nbs/13_demo.ipynb #13_demo-05
-import sys, time
+import os, sys, time
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -145,9 +145,10 @@ def run_demo(
     out:Path, # folder to write to
 )->list: # the table's rows
     "Train, judge and write. Raises ValueError for arguments that make no sense."
-    if steps < 1 or minutes <= 0: raise ValueError(f'steps and minutes must be positive, got {steps} and {minutes}')
-    out.mkdir(parents=True, exist_ok=True)
+    if steps < 1 or not minutes > 0 or seed < 0: raise ValueError(f'steps and minutes must be positive, and the seed not negative, got {steps}, {minutes} and {seed}')
     train,held = demo_photos(photos, seed)
+    if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)): raise ValueError(f'{out} is no folder that can be written to: choose another --out')
+    out.mkdir(parents=True, exist_ok=True)
     names = list(HELD_OUT) if photos is None else [Path(p).stem[:11] for p in held]
     learn = demo_learner(train, held, steps, seed)
     print(f'training a {WIDTH}-channel network at {SIZE}x{SIZE} on {len(train)} photos, {steps} steps of {BATCH}, {torch.get_num_threads()} threads', flush=True)

@@ -34,7 +34,6 @@ def save_pretrained(
 ):
     "Write weights and page into a folder. OSError where that cannot be."
     net,folder = network_of(model, 'cpu'),Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     save_inpainter(net, folder/WEIGHTS_FILE, getattr(net, 'label', ''), half)
     with replacing(folder/'README.md') as tmp: tmp.write_text(model_page(net, text), encoding='utf-8')
 
@@ -60,13 +59,14 @@ def push_to_hub(
         return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message='Weights of gla_inpaint'))
 
 def from_pretrained(
-    name, # folder, or 'user/name' on the Hub
+    name, # folder, file of weights, or 'user/name' on the Hub
     device:str='auto', # 'auto': CUDA, MPS or CPU
     revision:str=None, # branch, tag or commit on the Hub; None: the newest
     token:str=None, # None: that of `hf auth login`
 )->Inpainter: # in eval mode, for `inpaint(photo, hole, net)`
-    "A network from a folder, or by its name on the Hub. InpaintError for a folder without weights, ImportError without the client."
+    "A network from a folder or a file, or by its name on the Hub. InpaintError for a folder without weights, ImportError without the client."
     folder = Path(name)
+    if folder.is_file(): return load_inpainter(folder, device)
     if folder.is_dir():
         if not (folder/WEIGHTS_FILE).exists(): raise InpaintError(f"{folder} holds no {WEIGHTS_FILE}: write it with save_pretrained, or pass the file itself to load_inpainter")
         return load_inpainter(folder/WEIGHTS_FILE, device)

@@ -24,7 +24,7 @@ from fastcore.foundation import L
 from fastcore.imports import in_ipython
 from fastprogress import progress_bar
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from scipy.ndimage import find_objects, label
 from scipy.sparse import eye_array, kronsum
 from scipy.sparse.linalg import spsolve
@@ -61,7 +61,7 @@ def _image_of_array(a):
     "PIL image of bool or uint16 [H,W], or uint8 [H,W], [H,W,2] (LA), [H,W,3] or [H,W,4]"
     if a.ndim == 3 and a.shape[2] == 1: a = a[...,0]
     grey,colour = a.ndim == 2 and a.dtype in (bool, np.uint8, np.uint16),a.ndim == 3 and a.shape[2] in (2,3,4) and a.dtype == np.uint8
-    if not (grey or colour): raise InpaintError(f"no picture is a {a.dtype} array of shape {list(a.shape)}: give uint8, [H,W] or [H,W,3]")
+    if not (grey or colour): raise InpaintError(f"no picture is a {a.dtype} array of shape {list(a.shape)}: give uint8 [H,W] or [H,W,3], or bool [H,W]")
     return Image.fromarray(a)
 
 def _lazy_image(src):
@@ -83,6 +83,7 @@ def open_image(
         _check_mode(im, exact)
         return ImageOps.exif_transpose(im)
     except FileNotFoundError: raise FileNotFoundError(f"no file {name}: check the path") from None
+    except (IsADirectoryError, PermissionError) as e: raise InpaintError(f"{name} is no file that can be read ({e.strerror}): check the path") from e
     except InpaintError as e: raise InpaintError(f"{name}: {e}") from None
     except Image.DecompressionBombError as e: raise InpaintError(f"{name}: {e} If you trust it, set PIL.Image.MAX_IMAGE_PIXELS higher") from e
     except Exception as e: raise InpaintError(f"{name} cannot be read as a picture ({type(e).__name__}): is it damaged? "
@@ -118,6 +119,8 @@ def box_hole(
 def _any_hole(src, size):
     "A hole from whatever it comes as, at its own size"
     if isinstance(src, (tuple,list)) and len(src) == 4 and all(isinstance(v, numbers.Integral) for v in src): return box_hole(src, size)
+    if not isinstance(src, (str, os.PathLike, bytes, Image.Image, np.ndarray)):
+        raise InpaintError(f"a {type(src).__name__} is no hole: give a path, bytes, a PIL image, a bool array [H,W], or a box of whole pixels (left, top, right, bottom)")
     if isinstance(src, np.ndarray) and src.dtype.kind == 'f' and src.ndim == 2 and src.size: return cut_hole(src)
     return cut_hole(luminance(open_image(src, exact=False)))
 
@@ -130,7 +133,7 @@ def read_hole(
     hole,(w,h) = _any_hole(src, size),size
     if resize: hole = np.asarray(Image.fromarray(hole).resize(size, Image.Resampling.NEAREST))
     if hole.shape != (h,w): raise InpaintError(f"the hole is {hole.shape[1]}x{hole.shape[0]} and the photo {w}x{h} (width x height): "
-                                               "draw it on this photo, or pass resize_hole=True")
+                                               "draw it on this photo, or resize it (in Python: resize_hole=True)")
     if not hole.any(): raise InpaintError("nothing to fill: no pixel of the hole is white (from one half up)")
     if hole.all(): raise InpaintError("nothing is known: the hole covers the whole photo; white means to be filled, is it the wrong way round?")
     return hole
@@ -299,14 +302,20 @@ def _flush(path, flags=os.O_RDWR):
 @contextmanager
 def replacing(path:Path # where the file is to be
 ): # yields a temporary path beside it, with the same suffix
-    "Write a file under a temporary name; rename it when it is complete and on the disk, remove it when that fails"
+    "Write a file, and its folder if need be, under a temporary name; rename it when it is complete and on the disk, remove it when that fails. OSError says why."
     tmp = path.with_name(f'.{os.getpid()}-{path.name}')
     try:
-        yield tmp
-        _flush(tmp)
-        os.replace(tmp, path)
-        if os.name == 'posix': _flush(path.parent, os.O_RDONLY)  # Windows opens no folders
-    finally: tmp.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield tmp
+            _flush(tmp)
+            os.replace(tmp, path)
+            if os.name == 'posix': _flush(path.parent, os.O_RDONLY)  # Windows opens no folders
+        finally: tmp.unlink(missing_ok=True)
+    except OSError as e:
+        if not e.errno: raise  # it says already what is wrong
+        why = f'{path.parent} is a file' if path.parent.is_file() else e.strerror
+        raise OSError(f"{path} cannot be written ({why}): choose another place, or make room") from e
 
 def save_inpainter(
     net, # Inpainter, or a fastai Learner that has one
@@ -316,11 +325,11 @@ def save_inpainter(
 ): # nothing
     "Save a network's weights, its switches, the size that it was trained at (`net.size`) and a label"
     net,path = getattr(net, 'model', net),Path(path)
+    if not isinstance(net, Inpainter): raise InpaintError(f"{type(net).__name__} is no Inpainter: give the network, or a Learner that has one")
     if path.suffix != '.safetensors': raise InpaintError(f"{path}: weights are saved as .safetensors")
     about = dict(width=net.width, mpga=net.mpga, gla=net.gla, size=getattr(net, 'size', None), label=label)
-    with replacing(path) as tmp:
-        save_file({k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k,v in net.state_dict().items()}, tmp, {k: str(v) for k,v in about.items()})
-        tmp.chmod(0o644)  # safetensors writes a file that nobody else may read
+    state = {k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k,v in net.state_dict().items()}
+    with replacing(path) as tmp: tmp.write_bytes(save(state, {k: str(v) for k,v in about.items()}))
 
 def _read_weights(path):
     "State dict of a .safetensors or .pth file, and a dict of strings about it"
@@ -377,7 +386,7 @@ def load_inpainter(
     if weights is None and not (DEFAULT_WEIGHTS.exists() and sha256(DEFAULT_WEIGHTS.read_bytes()).hexdigest() == DEFAULT_SHA256):
         raise InpaintError(f"{DEFAULT_WEIGHTS} is not the file that came with gla_inpaint: install it again, or pass weights=...")
     device = pick_device(device)
-    return read_network(Path(weights or DEFAULT_WEIGHTS)).to(device).eval()
+    return read_network(Path(DEFAULT_WEIGHTS if weights is None else weights)).to(device).eval()
 
 # %% ../nbs/09_inference.ipynb #09_inference-46
 def network_of(
@@ -434,10 +443,11 @@ def save_photo(
     out:Path, # file to write, with one of `SUFFIXES`
 ): # nothing
     "Write a photo with its colour profile, under a temporary name first"
-    out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as tmp:
         try: im.save(tmp, **im.info, **SUFFIXES[out.suffix.lower()])
-        except (OSError, ValueError) as e: raise InpaintError(f"{out}: {e}; a .tif takes every mode") from e
+        except (OSError, ValueError) as e:
+            if getattr(e, 'errno', None): raise  # there is no room, or no right to write
+            raise InpaintError(f"{out}: {e}; a .tif takes every mode") from e
 
 def inpaint_file(
     photo:Path, # file
@@ -465,8 +475,10 @@ def inpaint_folder(
     weights=None, # path; None: the weights in the package
 )->dict: # {stem: why it failed}
     "Fill every photo of a folder that is not in `out` yet"
+    if out.is_file(): raise InpaintError(f"{out} is a file: give a folder to write to")
     if out.exists() and (out.samefile(photos) or out.samefile(holes)): raise InpaintError(f"{out} is an input: choose another folder")
     ps,hs,net,failed = _by_stem(photos),_by_stem(holes),network_of(weights),{}
+    if not ps: raise InpaintError(f"there is no picture in {photos}: give a folder that has them in it, not in folders within")
     todo = [s for s in sorted(ps | hs) if not any((out/f'{s}{x}').exists() for x in ('.png','.tif'))]
     for s in progress_bar(todo, leave=False):
         try:
@@ -493,8 +505,9 @@ def main(argv=None # list of strings; None: those of the command line
         if args.photo.is_dir() != args.hole.is_dir(): raise InpaintError("give two files or two folders")
         if args.photo.is_dir(): failed = inpaint_folder(args.photo, args.hole, args.out, args.weights)
         else: inpaint_file(args.photo, args.hole, args.out, args.weights)
-    except (InpaintError, OSError) as e: failed = {'gla_inpaint': e}
-    for name,why in failed.items(): print(f'{name}: {why}', file=sys.stderr)
+    except (InpaintError, OSError, RuntimeError, MemoryError) as e: failed = {'gla_inpaint': e}
+    except KeyboardInterrupt: failed = {'gla_inpaint': 'interrupted; what is written is whole, and the same command does the rest'}
+    for name,why in failed.items(): print(f'{name}: {(str(why) or type(why).__name__).splitlines()[0]}', file=sys.stderr)
     return 1 if failed else 0
 
 if __name__ == '__main__' and not in_ipython(): sys.exit(main())

@@ -29,7 +29,7 @@ from fastcore.imports import in_ipython, in_notebook
 from fastprogress import progress_bar
 from fastprogress.fastprogress import format_time
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 import gla_inpaint
 from .data import find_photos, make_loaders, show_rows, split_photos
@@ -127,7 +127,7 @@ def save_networks(
     "Write the generator's weights, and beside them the discriminator's if there is one."
     save_inpainter(bare(learn.model), path, label)
     if not learn.rival: return
-    with replacing(d_file(path)) as tmp: save_file({k: v.cpu().contiguous() for k,v in learn.rival.net.state_dict().items()}, tmp)
+    with replacing(d_file(path)) as tmp: tmp.write_bytes(save({k: v.cpu().contiguous() for k,v in learn.rival.net.state_dict().items()}))
 
 class Checkpoints(Callback):
     "Seeds each step, and keeps the run's state on disk."
@@ -138,10 +138,6 @@ class Checkpoints(Callback):
         seed:int=0, # of the run
         state:dict=None, # from which the run goes on, after `restore`
     ): self.out,self.every,self.seed,self.state,self.step = out,every,seed,state,state['train_iter'] if state else 0
-
-    def before_fit(self):
-        "Make the folder."
-        (self.out/'checkpoints').mkdir(parents=True, exist_ok=True)
 
     def before_train(self):
         "In a run that goes on: the schedule and the log as they were."
@@ -291,7 +287,6 @@ def write_samples(
     with torch.inference_mode(): coarse,refined = net.eval()(holed, mask)
     net.train(was)
     fig = show_rows(zip(holed, coarse, refined, composite(refined, holed, mask), truth), ('holed', 'coarse', 'refined', 'result', 'truth'), size=2)
-    path.parent.mkdir(exist_ok=True)
     write_figure(fig, path, dpi=80)
 
 class RunLog(Callback):
@@ -414,7 +409,6 @@ def new_run(
     if (n := len(paths['train'])) < settings['bs']: raise InpaintError(f"{photos} has {n} photos to train on, fewer than a batch of {settings['bs']}: take a smaller --bs")
     settings = fit_to_weights(settings) if weights else settings | dict(width=settings['width'] or 32)
     about = dict(id=f'{out.resolve().name}-{time.time_ns():x}', started=time.strftime('%Y-%m-%d %H:%M:%S'), versions=versions(), weights=weights and str(weights))
-    out.mkdir(parents=True, exist_ok=True)
     for name,file in ((out/'start.safetensors', weights), (out/'start_d.safetensors', weights and d_file(weights))):
         if file and file.exists():
             with replacing(name) as tmp: tmp.write_bytes(file.read_bytes())
@@ -469,7 +463,8 @@ def train_run(
     out:Path, # folder of a run, from `new_run`
 ):
     "Train from the last checkpoint, or from the start, to the end."
-    s = json.loads((out/'settings.json').read_text(encoding='utf-8'))
+    try: s = json.loads((out/'settings.json').read_text(encoding='utf-8'))
+    except ValueError as e: raise InpaintError(f"{out}/settings.json has been changed and cannot be read ({e}): begin another run") from e
     first_rank(lambda: tidy(out))
     learn = run_learner(s)
     state = read_checkpoint(out/'checkpoints', learn.dls.device) or {}
@@ -488,10 +483,10 @@ def _tell(text):
     if not rank_distrib(): print(text, flush=True)
 
 # %% ../nbs/11_train.ipynb #11_train-40
-def _above(kind, least):
-    "Argument type: a number of at least so much"
+def _within(kind, least, most=10**9):
+    "Argument type: a number from `least` to `most`"
     def _number(text):
-        if (x := kind(text)) < least: raise argparse.ArgumentTypeError(f'{text} is below {least}')
+        if not least <= (x := kind(text)) <= most: raise argparse.ArgumentTypeError(f'{text} is not from {least} to {most:,}')
         return x
     _number.__name__ = kind.__name__
     return _number
@@ -503,16 +498,16 @@ def _parse_args(argv):
     p.add_argument('--resume', metavar='RUN', type=Path, help="go on with a run, exactly; its settings are in its folder")
     p.add_argument('--valid', metavar='FOLDER', help="folder of photos to validate on (a tenth of PHOTOS)")
     p.add_argument('--weights', metavar='W', type=Path, help="weights to begin with, such as last.safetensors of another run")
-    p.add_argument('--size', type=_above(int, 16), default=256, help="side of the crops in pixels (256)")
-    p.add_argument('--bs', type=_above(int, 1), default=4, help="photos in a batch, of all processes together (4)")
-    p.add_argument('--width', type=_above(int, 2), help="channels of the first layer (32, or that of the weights)")
+    p.add_argument('--size', type=_within(int, 16), default=256, help="side of the crops in pixels (256)")
+    p.add_argument('--bs', type=_within(int, 1), default=4, help="photos in a batch, of all processes together (4)")
+    p.add_argument('--width', type=_within(int, 2), help="channels of the first layer (32, or that of the weights)")
     length = p.add_mutually_exclusive_group()
-    length.add_argument('--epochs', type=_above(int, 1), help="passes over the photos (10)")
-    length.add_argument('--minutes', type=_above(float, 0), help="train for so long instead")
-    p.add_argument('--lr', type=_above(float, 0), default=1e-4, help="learning rate (1e-4)")
-    p.add_argument('--seed', type=_above(int, 0), default=0, help="of everything that is random (0)")
-    p.add_argument('--save-every', metavar='STEPS', type=_above(int, 1), default=200, help="steps between two checkpoints (200)")
-    p.add_argument('--adversarial-from', metavar='SHARE', type=_above(float, 0), default=0., help="share of the run before the discriminator joins (0)")
+    length.add_argument('--epochs', type=_within(int, 1), help="passes over the photos (10)")
+    length.add_argument('--minutes', type=_within(float, .01), help="train for so long instead")
+    p.add_argument('--lr', type=_within(float, 1e-9), default=1e-4, help="learning rate (1e-4)")
+    p.add_argument('--seed', type=_within(int, 0), default=0, help="of everything that is random (0)")
+    p.add_argument('--save-every', metavar='STEPS', type=_within(int, 1), default=200, help="steps between two checkpoints (200)")
+    p.add_argument('--adversarial-from', metavar='SHARE', type=_within(float, 0, 1), default=0., help="share of the run before the discriminator joins (0)")
     p.add_argument('--without', metavar='PART', nargs='+', default=[], choices=('mpga', 'gla', 'lorentz', 'adversarial'), help="leave a part out: mpga, gla, lorentz, adversarial")
     p.add_argument('--bf16', action='store_true', help="bfloat16")
     p.add_argument('--compile', action='store_true', help="torch.compile: slow to start, faster then")
@@ -542,6 +537,7 @@ def main(argv=None # list of strings; None: those of the command line
         train_run(out)
         return 0
     except KeyboardInterrupt: why,status = f'interrupted; {hint}',130
+    except (MemoryError, torch.cuda.OutOfMemoryError): why,status = 'out of memory: begin another run with a smaller --bs, --size or --width',1
     except (InpaintError, ImportError, OSError, ValueError, FloatingPointError) as e:
         why,status = str(e).strip().splitlines()[-1].strip() + (f'. Then: {hint}' if isinstance(e, OSError) and (out/'settings.json').exists() else ''),1
     print(f'gla_train: {why}', file=sys.stderr)

@@ -54,7 +54,7 @@ def test_own_photos(tmp_path):
     assert len({p for p,_ in table(got.stdout)} & {'p0', 'p1', 'p2'}) == 2
 
 
-@pytest.mark.parametrize('args, says', [(('--photos', 'nowhere'), 'nowhere'), (('--steps', 0), 'positive'), (('--out', 'file'), 'file')])
+@pytest.mark.parametrize('args, says', [(('--photos', 'nowhere'), 'nowhere'), (('--steps', 0), 'positive'), (('--out', 'file'), 'file is no folder'), (('--minutes', 'nan'), 'positive'), (('--seed', -1), 'negative')])
 def test_wrong_arguments_say_so(tmp_path, args, says):
     (tmp_path/'file').write_text('in the way')
     got = demo(*args, cwd=tmp_path)

@@ -51,6 +51,19 @@ def test_full_precision_on_request(tmp_path):
     assert all(torch.equal(a, b) for a,b in zip(net.state_dict().values(), from_pretrained(tmp_path, 'cpu').state_dict().values()))
 
 
+def test_a_file_of_weights_is_asked_of_nobody(calls, tmp_path, monkeypatch):
+    "Not even where its name has the form of one on the Hub"
+    monkeypatch.chdir(tmp_path)
+    save_pretrained(Inpainter(2), 'run')
+    assert from_pretrained(f'run/{WEIGHTS_FILE}', 'cpu').width == 2 and not calls
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path/'file').write_text('in the way')
+    with pytest.raises(OSError, match='file is a file'): save_pretrained(Inpainter(2), tmp_path/'file')
+    assert (tmp_path/'file').read_text() == 'in the way'
+
+
 def test_a_folder_needs_no_client(tmp_path, monkeypatch):
     save_pretrained(Inpainter(2), tmp_path)
     monkeypatch.setitem(sys.modules, 'huggingface_hub', None)

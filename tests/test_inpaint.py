@@ -180,7 +180,8 @@ def test_bad_files_are_named(tmp_path):
         (tmp_path/name).write_bytes(data)
         with pytest.raises(InpaintError, match=name): inpaint(tmp_path/name, HOLE, NET)
         with pytest.raises(InpaintError, match=name): inpaint(PHOTO, tmp_path/name, NET)
-    with pytest.raises(InpaintError): inpaint(tmp_path, HOLE, NET)
+    with pytest.raises(InpaintError, match='no file that can be read'): inpaint(tmp_path, HOLE, NET)
+    with pytest.raises(InpaintError, match='no file that can be read'): inpaint(PHOTO, tmp_path, NET)
     with pytest.raises(FileNotFoundError, match='nowhere.png'): inpaint(tmp_path/'nowhere.png', HOLE, NET)
     with pytest.raises(FileNotFoundError, match='nowhere.png'): inpaint(PHOTO, str(tmp_path/'nowhere.png'), NET)
 
@@ -216,7 +217,8 @@ def test_boxes_are_x_before_y():
 @pytest.mark.parametrize('hole,why', [(HOLE.astype(np.uint8), '255'), (Image.fromarray(HOLE.astype(np.uint8)), '255'), (HOLE*np.nan, 'NaN'), (HOLE*255., '0 and 1'), (HOLE-1., '0 and 1'), (np.where(HOLE, np.inf, 0.), '0 and 1'),
     (np.zeros_like(HOLE), 'nothing to fill'), ((HOLE*100).astype(np.uint8), 'nothing to fill'), (np.ones_like(HOLE), 'nothing is known'), ((0,0,40,30), 'nothing is known'),
     ((2,2,41,10), 'box'), ((5,2,5,10), 'box'), ((-1,2,5,10), 'box'), ((2,20,10,31), 'box'), (HOLE[::2], '40x15 and the photo 40x30'), (HOLE.T, '30x40 and the photo 40x30'),
-    (HOLE.astype(np.int64), 'int64'), (np.zeros((0,0)), 'array'), (torch.ones(30,40), 'Tensor'), ((1.5,2,3,4), 'tuple'), (None, 'NoneType'), (b'', 'bytes')], ids=str)
+    (HOLE.astype(np.int64), 'int64'), (np.zeros((0,0)), 'array'), (torch.ones(30,40), 'Tensor'), ((1.5,2,3,4), 'tuple'), (None, 'NoneType'), (b'', 'bytes'),
+    (HOLE.tolist(), 'list is no hole'), ([(2,2,10,10)]*4, 'box'), ((2,2,10), 'box'), (True, 'bool is no hole')], ids=str)
 def test_holes_that_are_refused(hole, why):
     with pytest.raises(InpaintError, match=why) as e: inpaint(PHOTO, hole, NET)
     assert '\n' not in str(e.value)
@@ -440,6 +442,20 @@ def test_a_file_gets_its_name_when_it_is_on_the_disk(tmp_path, monkeypatch):
         with inference.replacing(file) as tmp: tmp.write_bytes(b'newer')
     assert file.read_bytes() == b'new' and os.listdir(tmp_path) == ['a.png']
 
+def test_where_weights_can_be_saved(tmp_path):
+    save_inpainter(NET, tmp_path/'new/folder/w.safetensors')
+    assert load_inpainter(tmp_path/'new/folder/w.safetensors').width == 4
+    (tmp_path/'file').write_text('in the way')
+    with pytest.raises(OSError, match='file is a file'): save_inpainter(NET, tmp_path/'file/w.safetensors')
+    (tmp_path/'folder.safetensors').mkdir()
+    with pytest.raises(OSError, match='cannot be written'): save_inpainter(NET, tmp_path/'folder.safetensors')
+    for other in (NET.state_dict(), torch.nn.Linear(2,2), None):
+        with pytest.raises(InpaintError, match='no Inpainter'): save_inpainter(other, tmp_path/'w.safetensors')
+    assert sorted(os.listdir(tmp_path)) == ['file', 'folder.safetensors', 'new'] and not os.listdir(tmp_path/'folder.safetensors')
+
+def test_an_empty_name_is_not_the_weights_of_the_package():
+    with pytest.raises(InpaintError): load_inpainter('')
+
 def test_hostile_and_wrong_weights(tmp_path):
     trap = tmp_path/'sprung'
     state = tiny().state_dict()
@@ -575,6 +591,29 @@ def test_mistakes_cost_one_line(place, line, why, capsys):
     out,err = capsys.readouterr()
     assert out == '' and err.count('\n') == 1 and why in err
     assert {f: Path(f).read_bytes() for f in files()} == before, "nothing is written, nothing is left behind"
+
+@pytest.mark.parametrize('line,why', [('photo.png hole.png -o dir.png', 'Is a directory'), ('dir.png hole.png -o out.png', 'two files or two folders'), ('dir.png dir.png -o out', 'no picture in dir.png'),
+    ('photos holes -o photo.png', 'photo.png is a file'), ('photo.png small.png -o out.png', 'resize it')])
+def test_files_and_folders_mixed_up(place, line, why, capsys):
+    for d in ('dir.png', 'photos', 'holes'): Path(d).mkdir()
+    PHOTO.save('photos/a.png'); Image.fromarray(HOLE).save('holes/a.png'); Image.fromarray(HOLE[::2,::2]).save('small.png')
+    before = sorted(Path().rglob('*'))
+    assert run(line+' --weights w.safetensors') == 1
+    out,err = capsys.readouterr()
+    assert out == '' and err.count('\n') == 1 and why in err and sorted(Path().rglob('*')) == before
+
+@pytest.mark.parametrize('error,why', [(RuntimeError('out of memory\nand much more'), 'out of memory'), (MemoryError(), 'MemoryError'), (KeyboardInterrupt(), 'interrupted')])
+def test_what_no_argument_is_to_blame_for_costs_one_line_too(place, monkeypatch, capsys, error, why):
+    def fails(*_): raise error
+    monkeypatch.setattr(inference, 'inpaint', fails)
+    assert run('photo.png hole.png -o out.png --weights w.safetensors') == 1
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and why in err
+
+def test_names_with_spaces_and_accents(place):
+    os.rename('photo.png', 'mein Föto.png'); os.rename('w.safetensors', 'meine Gewichte.safetensors')
+    assert main(['mein Föto.png', 'hole.png', '-o', 'für dich/é.png', '--weights', 'meine Gewichte.safetensors']) == 0
+    assert known_equal(Image.open('für dich/é.png'), PHOTO, HOLE)
 
 def test_suffix_is_checked_before_any_work(place, monkeypatch):
     monkeypatch.setattr(inference, 'inpaint', lambda *a, **k: pytest.fail('worked before the check'))

@@ -225,7 +225,8 @@ def test_trackers(photos, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize('args,words', [
     ([], 'give PHOTOS and --out RUN'), (['x'], 'give PHOTOS and --out RUN'), (['x', '--out', 'y', '--resume', 'y'], 'alone'),
-    (['x', '--out', 'y', '--size', '8'], 'below 16'), (['x', '--out', 'y', '--epochs', '1', '--minutes', '2'], 'not allowed'), (['x', '--out', 'y', '--without', 'hinge'], 'invalid choice')])
+    (['x', '--out', 'y', '--size', '8'], '8 is not from 16'), (['x', '--out', 'y', '--epochs', '1', '--minutes', '2'], 'not allowed'), (['x', '--out', 'y', '--without', 'hinge'], 'invalid choice'),
+    *((['x', '--out', 'y', flag, value], f'{value} is not from') for flag,value in (('--minutes', '0'), ('--minutes', 'nan'), ('--minutes', 'inf'), ('--lr', 'nan'), ('--lr', '0'), ('--epochs', '0'), ('--bs', '0'), ('--adversarial-from', '2')))])
 def test_wrong_arguments(args, words, capsys):
     with pytest.raises(SystemExit) as e: main(args)
     assert e.value.code == 2 and words in capsys.readouterr().err
@@ -253,13 +254,30 @@ def test_compiled_training_gives_the_same_losses(photos, tmp_path):
     ('--weights {run}/last_d.safetensors', 'not the weights of an Inpainter'),
     ('--valid {run}/samples/none', 'no folder'),
     ('--valid {photos}', 'nothing is left to train on'),
-    ('--adversarial-from -1', 'below 0')])
+    ('--out {run}/history.csv', 'history.csv is a file'),
+    ('--adversarial-from -1', '-1 is not from 0')])
 def test_what_does_not_fit_is_refused_before_anything_is_written(photos, whole, tmp_path, capsys, flags, why):
     line = [str(photos), '--out', str(tmp_path/'run'), '--size', '32', '--bs', '2', *flags.format(run=whole, photos=photos).split()]
     try: status = main(line)
     except SystemExit as e: status = e.code
     err = capsys.readouterr().err
     assert status and why in err and 'Traceback' not in err and not (tmp_path/'run').exists()
+
+
+def test_settings_that_somebody_has_broken(tmp_path, capsys):
+    (tmp_path/'settings.json').write_text('{"size": 3')
+    assert main(['--resume', str(tmp_path)]) == 1
+    assert 'settings.json has been changed' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('error', [MemoryError, torch.cuda.OutOfMemoryError])
+def test_out_of_memory(tmp_path, monkeypatch, capsys, error):
+    (tmp_path/'settings.json').write_text('{}')
+    def full(out): raise error('of so and so many GiB')
+    monkeypatch.setattr(train, 'train_run', full)
+    assert main(['--resume', str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and 'smaller --bs' in err
 
 
 def test_a_run_that_began_with_weights_needs_them_no_more(photos, whole, tmp_path, monkeypatch, capsys):
