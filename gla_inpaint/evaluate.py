@@ -84,7 +84,7 @@ def load_holes(
         manifest = json.loads((folder/'manifest.json').read_text())
         entries = [e for holes in manifest['holes'].values() for e in holes]
         shas = [(folder/e['file'], e['sha256']) for e in entries]
-    except FileNotFoundError: raise InpaintError(f"{folder} has no manifest.json: make a hole set with gla_evaluate --make-holes {folder}") from None
+    except (FileNotFoundError, NotADirectoryError): raise InpaintError(f"{folder} is no folder with a manifest.json: gla_evaluate --make-holes FOLDER makes a hole set") from None
     except (ValueError, TypeError, KeyError, AttributeError) as e: raise InpaintError(f"{folder}/manifest.json is damaged ({e})") from e
     for path,sha in shas:
         if not path.exists() or file_sha(path) != sha:
@@ -333,7 +333,7 @@ def as_markdown(
 def _weights_only(path):
     "The state dict in a file of somebody else's weights, and its SHA-256; runs no code of the file's"
     try: return torch.load(path, map_location='cpu', weights_only=True),file_sha(path)
-    except FileNotFoundError: raise
+    except FileNotFoundError: raise FileNotFoundError(f"there is no file {path}: get the weights once and keep them here") from None
     except Exception as e: raise InpaintError(f"{path} holds no weights that can be read ({type(e).__name__})") from e
 
 def local_lpips(
@@ -551,6 +551,7 @@ def evaluate(
     methods = find_methods(net, f'weights {sha[:16]}', baselines, without)
     label,lpips = local_lpips(lpips) if lpips else ('',None)
     methods = {name: (f'{by} {label}'.strip(), f) for name,(by,f) in methods.items()}
+    if out.is_file(): raise NotADirectoryError(f"{out} is a file: choose a folder for --out")
     out.mkdir(parents=True, exist_ok=True)
     features,path = Features(out/'features', fid) if fid else None,out/'rows.csv'
 

@@ -126,6 +126,18 @@ def test_an_empty_side_is_an_error(bench, capsys):
         assert says in err and 'Traceback' not in err
     assert not (bench/'out').exists()
 
+def test_a_file_where_a_folder_should_be(bench, capsys):
+    file = bench/'file'
+    file.write_text('mine')
+    photos,holes = str(bench/'photos'),str(bench/'holes')
+    for args,says in ((['--make-holes', str(file)], 'no folder with a manifest.json'), ([photos, '--holes', str(file)], 'no folder with a manifest.json'),
+                      ([photos, '--holes', holes, '--out', str(file)], 'is a file: choose a folder'),
+                      ([photos, '--holes', holes, '--out', str(bench/'out'), '--lpips', str(bench/'none.pth')], 'there is no file')):
+        assert main(args) == 1
+        err = capsys.readouterr().err
+        assert says in err and 'Errno' not in err
+    assert file.read_text() == 'mine'
+
 def test_holes_and_results_inside_the_photos_are_no_photos(bench, capsys):
     args = [str(bench), '--holes', str(bench/'holes'), '--out', str(bench/'out'), *FAST]
     for _ in range(2): assert main(args) == 0 and '5 photos' in capsys.readouterr().out
