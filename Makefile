@@ -34,7 +34,7 @@ sync: install  ## after changing a notebook: export, clean, README
 
 notebooks: install  ## run all notebooks anew and store their outputs
 	nbdev_export
-	for nb in $(NOTEBOOKS); do jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.store_widget_state=False $$nb || exit 1; done
+	for nb in $(NOTEBOOKS); do jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.store_widget_state=False --ExecutePreprocessor.coalesce_streams=True $$nb || exit 1; done
 	$(MAKE) sync
 
 readme:  ## README.md from nbs/index.ipynb
