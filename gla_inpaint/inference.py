@@ -341,7 +341,7 @@ def _read_weights(path):
 
 # %% ../nbs/09_inference.ipynb #09_inference-43
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors' # what `load_inpainter` takes where none are given
-DEFAULT_SHA256 = '74786b7fe512b8579c14138c8fb4e04732dbca37988035bab9ca9bd3c8548626' # of default.safetensors
+DEFAULT_SHA256 = '32a1764e3e5d0b8e4513f2ff74ce94d56d1e18a47e0df8115b547fcc5f000d6c' # of default.safetensors
 
 def fit_network(state:dict # name: tensor
 )->Inpainter: # with these weights
