@@ -24,7 +24,7 @@ demo: install  ## train a small network and fill holes: demo/result.png
 
 test: install  ## everything that must hold: notebooks and library in sync, notebooks run, pytest
 	pytest -q tests/test_sync.py
-	@echo "$(NOTEBOOKS)" | tr ' ' '\n' | OMP_NUM_THREADS=1 xargs -P 2 -I{} sh -c 'nbdev_test --path {} && echo "ok {}"'
+	@echo "$(NOTEBOOKS)" | tr ' ' '\n' | sort -r | OMP_NUM_THREADS=1 xargs -P 2 -I{} sh -c 'nbdev_test --path {} && echo "ok {}"'
 	pytest -q tests --ignore tests/test_sync.py
 
 sync: install  ## after changing a notebook: export, clean, README
