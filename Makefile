@@ -22,6 +22,7 @@ install: $(VENV)/.installed  ## make .venv and install the project into it
 demo: install  ## train a small network and fill holes: demo/result.png
 	gla_demo
 
+# backwards: the longest notebooks are at the end of the alphabet, and both cores should finish together
 test: install  ## everything that must hold: notebooks and library in sync, notebooks run, pytest
 	pytest -q tests/test_sync.py
 	@echo "$(NOTEBOOKS)" | tr ' ' '\n' | sort -r | OMP_NUM_THREADS=1 xargs -P 2 -I{} sh -c 'nbdev_test --path {} && echo "ok {}"'
