@@ -327,7 +327,8 @@ def save_inpainter(
     net,path = getattr(net, 'model', net),Path(path)
     if not isinstance(net, Inpainter): raise InpaintError(f"{type(net).__name__} is no Inpainter: give the network, or a Learner that has one")
     if path.suffix != '.safetensors': raise InpaintError(f"{path}: weights are saved as .safetensors")
-    about = dict(width=net.width, mpga=net.mpga, gla=net.gla, size=getattr(net, 'size', None), label=label)
+    about = dict(width=net.width, mpga=net.mpga, gla=net.gla, candidates=net.candidates, scale=net.scale,
+                 size=getattr(net, 'size', None), label=label)
     state = {k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k,v in net.state_dict().items()}
     with replacing(path) as tmp: tmp.write_bytes(save(state, {k: str(v) for k,v in about.items()}))
 
@@ -343,7 +344,10 @@ def _read_weights(path):
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors' # what `load_inpainter` takes where none are given
 DEFAULT_SHA256 = '32a1764e3e5d0b8e4513f2ff74ce94d56d1e18a47e0df8115b547fcc5f000d6c' # of default.safetensors
 
-def fit_network(state:dict # name: tensor
+def fit_network(
+    state:dict, # name: tensor
+    candidates:str='all', # GLA's, and
+    scale:float=10., # its scale; files from before November 2026 have neither and were trained so
 )->Inpainter: # with these weights
     "The network that a state dict fits. Raises where there is none, or where a weight is not finite."
     for mpga,gla in product((True,False), repeat=2):
@@ -351,7 +355,7 @@ def fit_network(state:dict # name: tensor
         if names.keys() == state.keys(): break
     else: raise InpaintError("these are not the weights of an Inpainter: the names of their tensors differ")
     if not all(v.is_floating_point() and v.isfinite().all() for v in state.values()): raise InpaintError("these weights hold NaN or infinity")
-    with torch.device('meta'): net = Inpainter(len(state[next(iter(names))]), mpga, gla)
+    with torch.device('meta'): net = Inpainter(len(state[next(iter(names))]), mpga, gla, candidates, scale)
     net.load_state_dict({k: v.float() for k,v in state.items()}, assign=True)
     return net
 
@@ -362,7 +366,8 @@ def read_network(path:Path # weights
     try:
         state,about = _read_weights(path)
         if sum(v.nbytes for v in state.values()) > path.stat().st_size: raise InpaintError("its tensors claim more than the file holds")
-        net,size = fit_network(state),about.get('size', 'None')
+        how = dict(candidates=about.get('candidates', 'all'), scale=float(about.get('scale', 10)))
+        net,size = fit_network(state, **how),about.get('size', 'None')
         net.size,net.label = None if size == 'None' else int(size),about.get('label', '')
         if net.size and not 16 <= net.size <= 4096: raise InpaintError(f"a training size of {size} pixels makes no sense")
     except InpaintError as e: raise InpaintError(f"{path}: {e}") from None
