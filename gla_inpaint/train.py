@@ -464,7 +464,7 @@ def tidy(
     out:Path, # folder of a run
 ):
     "Remove what a killed process has half written, and set damaged checkpoints aside."
-    for f in out.rglob('.[0-9]*-*'): f.unlink()
+    for f in out.rglob('.gla-*'): f.unlink()
     read_checkpoint(out/'checkpoints')
 
 def train_run(

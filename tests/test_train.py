@@ -76,14 +76,14 @@ def kill_and_resume(photos, tmp_path, kills, epochs, most):
         output,_ = process.communicate()
         assert process.returncode == -9, 'killed while it ran'
         if last: assert f'going on from step {last}' in output
-        written += any(run.rglob('.[0-9]*-*'))
+        written += any(run.rglob('.gla-*'))
         last = int(newest(run)[:8] or 0)
         assert not last or read_checkpoint(run/'checkpoints')['train_iter'] == last, 'the newest checkpoint is whole'
         command = ['--resume', run]
     process = start('--resume', run)
     output,_ = process.communicate()
     assert process.returncode == 0 and f'going on from step {last}' in output
-    assert written >= kills//2 and not list(run.rglob('.[0-9]*-*')), 'files were cut off, and what was half written is gone now'
+    assert written >= kills//2 and not list(run.rglob('.gla-*')), 'files were cut off, and what was half written is gone now'
     assert whole.wait() == 0, whole.stdout.read()
     assert_equal_runs(run, tmp_path/'whole')
 
