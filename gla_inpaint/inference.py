@@ -19,6 +19,7 @@ from hashlib import sha256
 from io import BytesIO
 from itertools import product
 from pathlib import Path
+from secrets import token_hex
 from PIL import Image, ImageOps
 from fastcore.foundation import L
 from fastcore.imports import in_ipython
@@ -303,7 +304,8 @@ def _flush(path, flags=os.O_RDWR):
 def replacing(path:Path # where the file is to be
 ): # yields a temporary path beside it, with the same suffix
     "Write a file, and its folder if need be, under a temporary name; rename it when it is complete and on the disk, remove it when that fails. OSError says why."
-    tmp = path.with_name(f'.{os.getpid()}-{path.name}')
+    # short, so that a name as long as a disk allows works too; told from everybody else's by its beginning
+    tmp = path.with_name(f'.gla-{token_hex(4)}{path.suffix[-20:]}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
