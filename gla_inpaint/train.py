@@ -439,7 +439,7 @@ def run_learner(
     if s['bs']%ranks: raise InpaintError(f"a batch of {s['bs']} photos cannot be shared by {ranks} processes: make --bs a multiple of {ranks}")
     set_seed(s['seed'])
     dls = make_loaders([Path(p) for p in s['train']], [Path(p) for p in s['valid']], s['size'], s['bs']//ranks, seed=s['seed'], valid_ratio=(.2,.5),
-                       num_workers=max(1, min(16, os.cpu_count()//int(os.environ.get('LOCAL_WORLD_SIZE', 1)))), pin_memory=torch.cuda.is_available())
+                       num_workers=max(1, min(16, os.cpu_count()//int(os.environ.get('LOCAL_WORLD_SIZE', 1)))), pin_memory=torch.cuda.is_available(), colour=s.get('colour', False))
     how = {k: s[k] for k in ('lr_d', 'adv_weight', 'd_steps', 'd_warmup', 'ema') if k in s}     # older runs have none
     learn = get_learner(dls, s['width'], lr=s['lr'], metrics=[], compile=s['compile'], adversarial_from=s['adversarial_from'], **how, **{k: False for k in s['without']})
     return learn.to_bf16() if s['bf16'] else learn
@@ -522,6 +522,7 @@ def _parse_args(argv):
     p.add_argument('--adv-weight', metavar='W', type=_within(float, 0), default=1., help="of the adversarial loss (1)")
     p.add_argument('--d-steps', metavar='N', type=_within(int, 1), default=1, help="its steps for each of the generator's (1)")
     p.add_argument('--d-warmup', metavar='N', type=_within(int, 0), default=0, help="steps in which it learns alone (0)")
+    p.add_argument('--colour', action='store_true', help="other colours in each pass over the photos")
     p.add_argument('--ema', metavar='DECAY', type=_within(float, 0, .9999999), default=0., help="averaged weights, such as .999 (0: none)")
     p.add_argument('--without', metavar='PART', nargs='+', default=[], choices=('mpga', 'gla', 'lorentz', 'adversarial'), help="leave a part out: mpga, gla, lorentz, adversarial")
     p.add_argument('--bf16', action='store_true', help="bfloat16")
