@@ -291,9 +291,10 @@ def limit_contrast(
     img:torch.Tensor, # the photo [1,3,H,W]
     mask:torch.Tensor, # M [1,1,H,W], 1 = known
 )->torch.Tensor: # [1,3,H,W]
-    "What was painted, with no more detail over the membrane than the known pixels nearby have"
-    limits = torch.cat([local_contrast(x, mask) for x in _grey_and_colour(img)], 1)
-    solved = _solve(torch.cat([img, limits], 1), mask)
+    "What was painted, without detail over the membrane where the known pixels nearby have none"
+    contrast = torch.cat([local_contrast(x, mask) for x in _grey_and_colour(img)], 1)
+    # two levels of 255, in [-1,1]
+    solved = _solve(torch.cat([img, contrast**2/(2/127.5)], 1), mask)
     base,most = solved[:,:3],solved[:,3:].clamp(min=0).unbind(1)
     detail = zip(_grey_and_colour(painted-base), most)
     return base + sum(d.clamp(-m[:,None], m[:,None]) for d,m in detail)
