@@ -153,6 +153,16 @@ def test_a_damaged_checkpoint_falls_back(photos, whole, tmp_path, monkeypatch, c
     assert_equal_runs(run, whole)
 
 
+def test_what_others_have_put_into_a_run_stays(photos, whole, tmp_path, monkeypatch):
+    "Photos that rsync has brought half, or a second run, in a folder within the run; cleaning looks into our own folders alone"
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 9, '--epochs', 2, '--save-every', 2)
+    theirs = [run/'photos/.12-a.jpg.Xk2', run/'photos/.gla-b.jpg', run/'.12-notes', run/'checkpoints/.3-x', run/'samples/deep/.gla-c.jpg']
+    ours = [run/'.gla-0a', run/'checkpoints/.gla-0b.pt', run/'samples/.gla-0c.jpg']
+    for f in theirs+ours: f.parent.mkdir(exist_ok=True); f.write_bytes(b'half')
+    assert main(['--resume', str(run)]) == 0
+    assert all(f.read_bytes() == b'half' for f in theirs) and not any(f.exists() for f in ours)
+
+
 def test_a_full_disk(photos, whole, tmp_path, monkeypatch, capsys):
     "No file may grow beyond 10 kB from the third checkpoint on: the system refuses as it does when a disk is full"
     write,calls,limits = train.write_checkpoint,[],resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -200,7 +210,7 @@ def test_minutes_end_cleanly(photos, tmp_path, monkeypatch, capsys):
 
 
 def test_bfloat16_and_ablations_resume_exactly(photos, tmp_path, monkeypatch):
-    flags = '--bf16', '--without', 'gla', 'adversarial', '--epochs', 1, '--save-every', 2
+    flags = '--bf16', '--colour', '--without', 'gla', 'adversarial', '--epochs', 1, '--save-every', 2
     run = interrupted(photos, tmp_path/'run', monkeypatch, 3, *flags)
     assert main(['--resume', str(run)]) == 0 and main([str(a) for a in (photos, '--out', tmp_path/'whole', *FLAGS, *flags)]) == 0
     assert_equal_runs(run, tmp_path/'whole')
