@@ -109,7 +109,20 @@ MUTANTS = [Mutant(*m) for m in [
     ('09_inference', 'white is what is known', "return bright >= .5", "return bright < .5"),
     ('09_inference', 'resized with what lies under the hole', "resize(img*mask, size)/share", "resize(img, size)/share"),
     ('09_inference', 'the seam doubled: membrane with the wrong sign', "return painted + torch", "return painted - torch"),
-    ('09_inference', 'known pixels repainted too', "paste(pixels[t:b,l:r], own, to_pixels(rgb[own], photo))", "paste(pixels[t:b,l:r], own|True, to_pixels(rgb[own|True], photo))"),
+    ('09_inference', 'known pixels repainted too', "paste(pixels[t:b,l:r], own, to_pixels(rgb[own], photo))", "paste(pixels[t:b,l:r], own|True, to_pixels(rgb[own|True], photo))"),    # measured
+    ('12_evaluate', 'a method sees what lies under the hole', "holed,began = truth*mask,", "holed,began = truth,"),
+    ('12_evaluate', 'a method may repaint what is known', "filled = composite(filled, holed, mask)\n", "\n"),
+    ('12_evaluate', 'rows of other code and machines are used again', "'method','made_by','measured_by')", "'method','made_by')"),
+    ('12_evaluate', 'the interval holds half of the means, not 95 %', "np.quantile(means, (.025,.975)", "np.quantile(means, (.25,.75)"),
+    # the main job in one command
+    ('13_demo', 'trained on what it is judged by', "[p for n,p in photos.items() if n not in HELD_OUT]", "list(photos.values())"),
+    ('13_demo', 'the network begins with other weights each time', "    set_seed(seed)\n", ""),
+    ('13_demo', 'the result is the raw output, not the composite', "result = composite(refined, holed, mask)", "result = refined"),
+    # shared
+    ('14_hub', 'weights are shared in full precision', "half:bool=True, # float16", "half:bool=False, # float16"),
+    ('14_hub', 'the label is lost', "getattr(net, 'label', ''), half)", "'', half)"),
+    ('14_hub', 'a page with text loses the lines for the Hub', "if text.startswith('---'): return text", "if text: return text"),
+    ('14_hub', "what is uploaded is the package's weights", "save_pretrained(model, folder, text)", "save_pretrained(None, folder, text)"),
 ]]
 
 SKIPPED = {'notest', 'slow', 'cuda'} # as settings.ini has it for nbdev_test
