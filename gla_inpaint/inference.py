@@ -20,7 +20,7 @@ from io import BytesIO
 from itertools import product
 from pathlib import Path
 from secrets import token_hex
-from PIL import Image, ImageOps
+from PIL import Image
 from fastcore.foundation import L
 from fastcore.imports import in_ipython
 from fastprogress import progress_bar
@@ -31,6 +31,7 @@ from scipy.sparse import eye_array, kronsum
 from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 from .masks import mask_from_hole
+from .pictures import PictureError, open_picture, upright
 from .generator import Inpainter, composite
 
 # %% ../nbs/09_inference.ipynb #09_inference-12
@@ -38,24 +39,40 @@ class InpaintError(ValueError): "What cannot be done, and what to do instead, in
 
 MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16', 'I;16B') # Pillow's modes that are read and given back
 
-def _jpeg2000_bits(file):
-    "Depth of the first colour, from the marker SIZ"
-    at = file.tell()
-    file.seek(0)
-    data = file.read()
-    file.seek(at)
-    return 1 + (data[data.index(b'\xff\x4f\xff\x51')+42] & 127)
+def _jpeg2000_bits(data):
+    "Bits of the deepest colour, from the marker SIZ"
+    at = data.index(b'\xff\x4f\xff\x51') + 40
+    colours = int.from_bytes(data[at:at+2], 'big')
+    return max(1 + (data[at+2+3*i] & 127) for i in range(colours))
 
-def _is_cut(im):
-    "Does the file hold more than the 8 bits per colour that Pillow keeps? Its tiles tell, until they are decoded."
-    for codec,_,_,args in [] if im.mode.startswith('I') else getattr(im, 'tile', []):
-        if codec == 'jpeg2k': return _jpeg2000_bits(im.fp) > 8
-        if codec == 'SGI16' or codec.startswith('ppm') and args[-1] > 255 or ';16' in str(args): return True
+def _avif_bits(data):
+    "Bits of the deepest colour or alpha, from the boxes av1C before the pixels"
+    flags = [box[2] for box in data[:data.find(b'mdat')].split(b'av1C')[1:]]
+    return max([12 if f & 32 else 10 if f & 64 else 8 for f in flags], default=8)
+
+def _bits(im):
+    "Bits per colour in the file; Pillow keeps 8. The tiles tell, until they are decoded."
+    if im.mode.startswith('I') or not getattr(im, 'tile', None): return 8
+    if reader := dict(JPEG2000=_jpeg2000_bits, AVIF=_avif_bits).get(im.format):
+        at = im.fp.tell()
+        im.fp.seek(0)
+        bits = reader(im.fp.read())
+        im.fp.seek(at)
+        return bits
+    codec,_,_,args = im.tile[0]
+    if codec.startswith('ppm'): return args[-1].bit_length()
+    return 16 if ';16' in str(args) else 8
 
 def _check_mode(im, exact):
-    "Refuse a mode that is not in `MODES`, no pixels at all and, if `exact`, 16-bit colours"
-    if exact and _is_cut(im): raise InpaintError("it has 16 bits per colour, which Pillow would cut to 8 without a word: save it with 8 bits per colour first")
-    if im.mode not in MODES: raise InpaintError(f"mode {im.mode} is not supported: convert it first, for instance with .convert('RGB')")
+    "Refuse other modes than `MODES`, no pixels and, if `exact`, more than 8 bits per colour"
+    if exact and (bits := _bits(im)) > 8:
+        raise InpaintError(f"it has {bits} bits per colour, which Pillow would cut to 8 "
+                           "without a word: save it with 8 bits per colour first")
+    if im.mode in ('I', 'F'):
+        raise InpaintError("it holds numbers of 32 bits, and nothing says which is white: "
+                           "scale them to 0 to 65535 and save them as grey of 16 bits")
+    if im.mode not in MODES:
+        raise InpaintError(f"mode {im.mode} is not supported: save it as RGB or RGBA first")
     if not min(im.size): raise InpaintError(f"it has no pixels: its size is {im.width}x{im.height}")
 
 def _image_of_array(a):
@@ -67,28 +84,36 @@ def _image_of_array(a):
 
 def _lazy_image(src):
     "A PIL image whose pixels are not decoded yet, if it comes from a file"
-    if isinstance(src, Image.Image): return src
     if isinstance(src, np.ndarray): return _image_of_array(src)
-    if isinstance(src, (str, os.PathLike)): src = Path(src).read_bytes()
-    if not isinstance(src, bytes): raise InpaintError("this is no picture: give a path, bytes, a PIL image or a uint8 array")
-    return Image.open(BytesIO(src))
+    if not isinstance(src, (str, os.PathLike, bytes, Image.Image)):
+        raise InpaintError("this is no picture: give a path, bytes, a PIL image "
+                           "or a uint8 array")
+    return open_picture(src)
+
+def _why_not(e):
+    "What is wrong with a picture that could not be opened"
+    if isinstance(e, (InpaintError, PictureError)): return f': {e}'
+    if isinstance(e, Image.DecompressionBombError):
+        return f': {e} If you trust it, set PIL.Image.MAX_IMAGE_PIXELS higher'
+    if getattr(e, 'errno', None):
+        return f' is no file that can be read ({e.strerror}): check the path'
+    return (f' cannot be read as a picture ({type(e).__name__}): is it damaged? '
+            'If a viewer shows it, save it from there as PNG')
 
 def open_image(
     src, # path, bytes, PIL image or array
-    exact:bool=True, # refuse 16-bit colours, which Pillow cuts to 8 bits?
+    exact:bool=True, # refuse more than 8 bits per colour, which Pillow cuts to 8?
 )->Image.Image: # a copy, upright
     "Open a picture, turned as every viewer shows it. A missing file is a FileNotFoundError, anything else an `InpaintError`."
     name = src if isinstance(src, (str, os.PathLike)) else f'the {type(src).__name__}'
     try:
         im = _lazy_image(src)
         _check_mode(im, exact)
-        return ImageOps.exif_transpose(im)
+        im = upright(im)
+        return im.copy() if im is src else im
     except FileNotFoundError: raise FileNotFoundError(f"no file {name}: check the path") from None
-    except (IsADirectoryError, PermissionError) as e: raise InpaintError(f"{name} is no file that can be read ({e.strerror}): check the path") from e
-    except InpaintError as e: raise InpaintError(f"{name}: {e}") from None
-    except Image.DecompressionBombError as e: raise InpaintError(f"{name}: {e} If you trust it, set PIL.Image.MAX_IMAGE_PIXELS higher") from e
-    except Exception as e: raise InpaintError(f"{name} cannot be read as a picture ({type(e).__name__}): is it damaged? "
-                                              "If a viewer shows it, save it from there as PNG") from e
+    except MemoryError: raise
+    except Exception as e: raise InpaintError(f"{name}{_why_not(e)}") from e
 
 # %% ../nbs/09_inference.ipynb #09_inference-17
 def luminance(im:Image.Image # any mode of `MODES`

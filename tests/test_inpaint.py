@@ -3,13 +3,14 @@ import json, os, random, subprocess, sys
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np, pytest, torch
+import numpy as np, pytest, tifffile, torch
 from hypothesis import given, settings, strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from gla_inpaint import inference
 from gla_inpaint.data import sample_photos
 from gla_inpaint.generator import Inpainter, composite
+from gla_inpaint.pictures import load_photo
 from gla_inpaint.inference import (InpaintError, find_crops, inpaint, load_inpainter, main, membrane, open_image, read_hole, save_inpainter, shrink)
 
 torch.set_num_threads(1)
@@ -156,17 +157,64 @@ def test_16_bits():
 def test_16_bits_in_other_formats():
     a = np.random.default_rng(0).integers(0, 65536, (30,40,3)).astype('>u2')
     ppm,plain = b'P6 40 30 65535\n'+a.tobytes(),b'P3 40 30 65535\n'+' '.join(map(str, a.ravel())).encode()
-    sgi = b'\x01\xda\0\2\0\3'+b''.join(n.to_bytes(2, 'big') for n in (40,30,3))+bytes(500)+a.transpose(2,0,1).tobytes()
     jp2 = bytearray(encoded(PHOTO, 'JPEG2000'))
     at = jp2.index(b'\xff\x4f\xff\x51')+40
     assert jp2[at:at+4] == bytes([0,3,7,1]), "three colours of 7+1 bits, each with a step of 1"
     assert known_equal(inpaint(bytes(jp2), HOLE, NET), open_image(bytes(jp2)), HOLE)
-    jp2[at+2] = 15
-    for data in (ppm, plain, sgi, bytes(jp2)):
+    jp2[at+5] = 15                                                      # the second colour
+    for data in (ppm, plain, bytes(jp2)):
         with pytest.raises(InpaintError, match='16 bits per colour'): inpaint(data, HOLE, NET)
     assert read_hole(ppm, (40,30)).any(), "a hole is cut at one half anyway"
     grey = encoded(picture('I;16', 40, 30), 'JPEG2000')
     assert inpaint(grey, HOLE, NET).mode == 'I;16'
+
+@pytest.mark.parametrize('bits, flag', [(10, 0x40), (12, 0x60)])
+def test_avif_of_10_and_12_bits_is_not_cut(bits, flag):
+    avif = bytearray(encoded(PHOTO, 'AVIF'))
+    assert known_equal(inpaint(bytes(avif), HOLE, NET), open_image(bytes(avif)), HOLE)
+    at = avif.index(b'av1C')+6
+    assert avif[at] & 0x60 == 0
+    avif[at] |= flag
+    at = avif.index(b'pixi')+9
+    assert avif[at:at+3] == bytes([8,8,8])
+    avif[at:at+3] = bytes([bits])*3
+    for src in (bytes(avif), Image.open(BytesIO(avif))):
+        with pytest.raises(InpaintError, match=f'{bits} bits per colour.*save it with 8 bits'): inpaint(src, HOLE, NET)
+
+def tiff(x, **kwargs): out = BytesIO(); tifffile.imwrite(out, x, **kwargs); return out.getvalue()
+
+def test_planes_of_16_bits_are_refused():
+    x = np.random.default_rng(0).integers(0, 65536, (3,30,40)).astype(np.uint16)
+    for kwargs in ({}, dict(compression='zlib')):
+        with pytest.raises(InpaintError, match='16 bits'): inpaint(tiff(x, planarconfig='separate', photometric='rgb', **kwargs), HOLE, NET)
+    eight = (x >> 8).astype(np.uint8)
+    assert known_equal(inpaint(tiff(eight, planarconfig='separate', photometric='rgb'), HOLE, NET), np.moveaxis(eight, 0, 2), HOLE)
+
+def test_a_negative_of_16_bits_comes_back_as_it_is_seen():
+    x = np.asarray(picture('I;16', 40, 30))
+    out = inpaint(tiff(65535-x, photometric='miniswhite'), HOLE, NET)
+    assert out.mode == 'I;16' and known_equal(out, x, HOLE)
+
+def test_numbers_of_32_bits_are_refused_with_advice_that_helps():
+    x = np.asarray(picture('I;16', 40, 30)).astype(np.int32)
+    for bad in (Image.fromarray(x), tiff(x, photometric='minisblack'), tiff(x.astype(np.float32), photometric='minisblack'), tiff((x-32768).astype(np.int16), photometric='minisblack')):
+        with pytest.raises(InpaintError, match='scale them to 0 to 65535'): inpaint(bad, HOLE, NET)
+    scaled = Image.fromarray((x/x.max()*65535).astype(np.uint16))
+    assert inpaint(scaled, HOLE, NET).mode == 'I;16', "what the message says can be done"
+
+def test_a_photo_with_careless_exif_is_turned_as_in_training():
+    "A tag that must be a number is a text, which Pillow reads and cannot write again. Only the orientation matters."
+    exif = Image.Exif()
+    exif[0x010e],exif[0x0112] = 'text',6
+    data = bytearray(encoded(PHOTO, 'WEBP', exif=exif, lossless=True))
+    data[data.index(b'\x01\x0e\x00\x02')+1] = 0x1a                      # 0x011a, the resolution
+    pytest.raises(Exception, ImageOps.exif_transpose, Image.open(BytesIO(data)))
+    assert np.array_equal(open_image(bytes(data)), load_photo(bytes(data))) and open_image(bytes(data)).size == (30,40)
+
+def test_out_of_memory_is_not_damage(monkeypatch):
+    def full(self): raise MemoryError
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, 'load', full)
+    with pytest.raises(MemoryError): open_image(encoded(PHOTO))
 
 @pytest.mark.parametrize('bad', [b'', b'not a picture', encoded(PHOTO)[:200], Image.new('F', (40,30)), Image.new('I', (40,30)), Image.new('YCbCr', (40,30)), Image.new('RGB', (0,5)),
     np.zeros((30,40), np.int64), np.zeros((30,40,3)), np.zeros((2,30,40,3), np.uint8), np.zeros(7, np.uint8), torch.zeros(30,40), None, 3],
@@ -192,6 +240,12 @@ def test_decompression_bomb():
     for photo,hole in ((bytes(bomb), HOLE), (PHOTO, bytes(bomb))):
         with pytest.raises(InpaintError, match='MAX_IMAGE_PIXELS') as e: inpaint(photo, hole, NET)
         assert '\n' not in str(e.value)
+
+@pytest.mark.filterwarnings('ignore:Image size')
+def test_a_photo_above_the_pixel_limit_is_an_error(monkeypatch):
+    "Pillow only warns, up to twice the limit."
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    with pytest.raises(InpaintError, match='40x30 are more than the 1000 pixels.*set PIL.Image.MAX_IMAGE_PIXELS higher'): inpaint(encoded(PHOTO), HOLE, NET)
 
 # --- holes
 
