@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MODES', 'LUMA', 'CONTEXT', 'DEFAULT_WEIGHTS', 'DEFAULT_SHA256', 'SUFFIXES', 'InpaintError', 'open_image', 'luminance',
-           'cut_hole', 'box_hole', 'read_hole', 'to_network', 'palette_colours', 'to_pixels', 'paste', 'with_pixels',
-           'square_box', 'find_crops', 'resize', 'shrink', 'membrane', 'meet_rim', 'work_size', 'predict', 'replacing',
-           'save_inpainter', 'fit_network', 'read_network', 'pick_device', 'load_inpainter', 'network_of', 'at_work',
-           'inpaint', 'save_photo', 'inpaint_file', 'inpaint_folder', 'main']
+           'cut_hole', 'box_hole', 'read_hole', 'to_network', 'alpha_of', 'palette_colours', 'to_pixels', 'paste',
+           'with_pixels', 'square_box', 'find_crops', 'resize', 'shrink', 'membrane', 'meet_rim', 'work_size',
+           'predict', 'replacing', 'save_inpainter', 'fit_network', 'read_network', 'pick_device', 'load_inpainter',
+           'network_of', 'at_work', 'inpaint', 'save_photo', 'inpaint_file', 'inpaint_folder', 'main']
 
 # %% ../nbs/09_inference.ipynb #09_inference-03
 import argparse, numbers, os, sys, torch
@@ -174,29 +174,57 @@ def to_network(im:Image.Image # any mode of `MODES`
     else: a = np.asarray(im.convert('RGBA' if im.mode == 'P' else 'RGB'))[...,:3]/np.float32(255)
     return torch.from_numpy(a).permute(2,0,1)[None]*2 - 1
 
+def _key(im):
+    "The colour of a picture's own mode that stands for `transparent`, [C], or None"
+    key = None if im.mode in ('P', 'LA', 'RGBA') else im.info.get('transparency')
+    if key is None: return None
+    return np.array([key != 0] if im.mode == '1' else key).reshape(-1)
+
+def alpha_of(im:Image.Image # any mode of `MODES`
+)->np.ndarray: # [H,W] in [0,1]: 0 = transparent, 1 = opaque
+    "How opaque each pixel is"
+    if (key := _key(im)) is not None:
+        x = np.asarray(im)
+        return (x.reshape(*x.shape[:2], -1) != key).any(-1).astype(np.float32)
+    if not im.has_transparency_data: return np.broadcast_to(np.float32(1), im.size[::-1])
+    return np.asarray(im.convert('RGBA').getchannel('A'))/np.float32(255)
+
 def palette_colours(im:Image.Image # mode P
-)->tuple: # indices [K] and colours [K,3] in [0,1]
-    "The opaque colours of a palette"
+)->np.ndarray: # [K,4] in [0,1]: red, green, blue and alpha of each index
+    "The colours of a palette"
     n = len(im.getpalette() or [])//3
     if not n: raise InpaintError("the photo has an empty palette: convert it to RGB first")
     ramp = im.crop((0, 0, n, 1))
     ramp.frombytes(bytes(range(n)))
-    table = np.asarray(ramp.convert('RGBA'))[0]
-    keep = np.flatnonzero(table[:,3] == table[:,3].max())
-    return keep,table[keep,:3]/255
+    return np.asarray(ramp.convert('RGBA'))[0]/255
+
+def _not_the_key(values, key):
+    "Values [N,C], those that would be transparent moved by the smallest step"
+    hit = (values == key).all(1)
+    last = values[hit,-1]
+    values[hit,-1] = ~last if values.dtype == bool else np.where(last > 0, last-1, 1)
+    return values
 
 def to_pixels(
-    rgb:np.ndarray, # colours [N,3] in [0,1]
+    rgb:np.ndarray, # colours [N,3] in [0,1], or [N,4] with how opaque is what was there
     im:Image.Image, # the picture they go into
 )->np.ndarray: # [N,C]: values of its mode, without alpha
-    "Colours as the pixels of a picture's mode"
+    "Colours as the pixels of a picture's mode. What was transparent stays so, and nothing else becomes so."
+    rgb,alpha = rgb[:,:3],rgb[:,3:] if rgb.shape[1] > 3 else np.ones((len(rgb), 1))
     if im.mode == 'P':
-        index,colours = palette_colours(im)
-        return index[cKDTree(colours).query(rgb)[1]][:,None]
-    if im.mode == 'CMYK': return np.round(255*np.c_[1-rgb, np.zeros(len(rgb))])
-    if im.mode in ('RGB','RGBA'): return np.round(255*rgb)
+        far = np.array([1, 1, 1, 9])           # another alpha is further than any colour
+        tree = cKDTree(far*palette_colours(im))
+        return tree.query(far*np.c_[rgb, alpha])[1][:,None]
+    values = _values(rgb, im.mode)
+    if (key := _key(im)) is not None: values = np.where(alpha == 0, key, _not_the_key(values, key))
+    return values
+
+def _values(rgb, mode):
+    "Colours [N,3] in [0,1] as values of a mode without a palette"
+    if mode == 'CMYK': return np.round(255*np.c_[1-rgb, np.zeros(len(rgb))])
+    if mode in ('RGB','RGBA'): return np.round(255*rgb)
     grey = rgb @ LUMA[:,None]
-    return grey >= .5 if im.mode == '1' else np.round(grey*(65535 if im.mode.startswith('I;16') else 255))
+    return grey >= .5 if mode == '1' else np.round(grey*(65535 if mode.startswith('I;16') else 255))
 
 # %% ../nbs/09_inference.ipynb #09_inference-22
 def paste(
@@ -441,6 +469,23 @@ def at_work(
         for m,training in modes.items(): m.training = training
 
 # %% ../nbs/09_inference.ipynb #09_inference-48
+def _unknown(hole, alpha):
+    "The hole, and what is transparent: the colours there say nothing"
+    unknown = hole | (alpha == 0)
+    if unknown.all(): raise InpaintError("nothing is known: outside the hole all of the photo is transparent")
+    if not alpha[hole].any():
+        raise InpaintError("the photo is transparent all over the hole, and would stay so, with the fill unseen: "
+                           "save the photo without its transparency first")
+    return unknown
+
+def _with_known(box, own, unknown):
+    "A crop; the whole photo where nothing in the crop is known"
+    l,t,r,b = box
+    if not unknown[t:b,l:r].all(): return box,own
+    whole = np.zeros_like(unknown)
+    whole[t:b,l:r] = own
+    return (0, 0, *unknown.shape[::-1]),whole
+
 def inpaint(
     photo, # path, bytes, PIL image or uint8 array [H,W], [H,W,3] or [H,W,4]
     hole, # path, bytes, PIL image, array [H,W] or box (left, top, right, bottom): white or True = to be filled
@@ -455,10 +500,13 @@ def inpaint(
     and FileNotFoundError."""
     photo = open_image(photo)
     hole = read_hole(hole, photo.size, resize_hole)
-    pixels = np.array(photo)
+    pixels,alpha = np.array(photo),alpha_of(photo)
+    unknown = _unknown(hole, alpha)
     with at_work(network_of(model, device), device) as net:
-        for (l,t,r,b),own in find_crops(hole, getattr(net, 'size', None) or 256):
-            rgb = predict(net, to_network(photo.crop((l,t,r,b))), hole[t:b,l:r])
+        for crop in find_crops(hole, getattr(net, 'size', None) or 256):
+            (l,t,r,b),own = _with_known(*crop, unknown)
+            rgb = predict(net, to_network(photo.crop((l,t,r,b))), unknown[t:b,l:r])
+            rgb = np.dstack([rgb, alpha[t:b,l:r]])
             paste(pixels[t:b,l:r], own, to_pixels(rgb[own], photo))
     return with_pixels(photo, pixels)
 

@@ -133,7 +133,57 @@ def test_colour_profile_and_transparency_stay_and_exif_goes(tmp_path):
     assert Image.open(tmp_path/'a.png').info['icc_profile'] == b'profile'
     palette = picture('P', 40, 30)
     out = inpaint(encoded(palette, transparency=2), HOLE, NET)
-    assert out.info['transparency'] == 2 and not (np.asarray(out)[HOLE] == 2).any()
+    assert out.info['transparency'] == 2 and np.array_equal(np.asarray(out) == 2, np.asarray(palette) == 2)
+
+def seen(im): return np.asarray(im.convert('RGBA'))[...,3]
+
+def test_what_is_transparent_in_a_palette_stays_so_in_the_hole():
+    photo = picture('P', 40, 30)
+    alphas = bytes([255, 0, 128, 255, 0, 255, 128])
+    photo = Image.open(BytesIO(encoded(photo, transparency=alphas)))
+    out = inpaint(photo, HOLE, NET)
+    assert np.array_equal(seen(out), seen(photo)) and out.info['transparency'] == alphas
+    assert (np.asarray(out) != np.asarray(photo))[HOLE].any()
+
+@pytest.mark.parametrize('mode, key', [('L', 7), ('RGB', (7,7,7)), ('I;16', 257), ('1', 0), ('1', 255)])
+def test_the_colour_that_stands_for_transparent_stays_where_it_was(mode, key):
+    "PNG's tRNS: neither is what was transparent painted over, nor does a painted pixel become transparent by chance"
+    grey = np.full((30,40), 200, np.uint8)
+    grey[:,15:25] = 7
+    photo = Image.fromarray(grey).convert(mode) if mode != 'I;16' else Image.fromarray(grey.astype(np.uint16)*257)
+    if mode == 'I;16': key = 7*257
+    if mode == '1': photo = Image.fromarray(grey > 100)
+    photo,there = Image.open(BytesIO(encoded(photo, transparency=key))),grey == 7
+    clear = there if key in (0, 7, (7,7,7), 7*257) else ~there
+    for painted in (-.95, -.945, -.9451, 1.):                              # among them 7 of 255
+        net = Paints(32, lambda x: torch.full_like(x, painted))
+        out = inpaint(photo, square(30, 40, (5,5), 20), net)
+        again = Image.open(BytesIO(encoded(out, transparency=out.info['transparency'])))
+        assert np.array_equal(inference.alpha_of(again) == 0, clear)
+
+def cut_out(colour):
+    "A grey disc, and a colour stored where nothing is seen"
+    y,x = np.mgrid[:60,:60]-30
+    disc = np.hypot(x, y) < 25
+    return Image.fromarray(np.dstack([np.where(disc[...,None], 120, colour).astype(np.uint8), disc*np.uint8(255)])),disc
+
+def test_colours_under_alpha_0_do_not_bleed_into_a_fill():
+    hole = square(60, 60, (25,5), 14)
+    fills = [np.asarray(inpaint(cut_out(c)[0], hole, NET)) for c in ((0,0,0), (255,0,255))]
+    seen = hole & cut_out((0,0,0))[1]
+    assert seen.sum() < hole.sum() and np.array_equal(fills[0][seen], fills[1][seen])
+    assert np.abs(fills[0][seen][:,:3].astype(int)-120).max() < 20, "all that is known is one grey, and the membrane makes the fill agree with it"
+
+def test_a_hole_in_an_island_finds_what_is_known_farther_off():
+    clear = np.zeros((90,200,4), np.uint8)
+    clear[40:44,20:24] = clear[40:60,150:190] = (50,100,150,255)
+    out = np.asarray(inpaint(clear, square(90, 200, (40,20), 4), Paints(16, lambda x: torch.zeros_like(x))))
+    assert np.abs(out[40:44,20:24,:3].astype(int) - (50,100,150)).max() <= 2 and np.array_equal(out[...,3], clear[...,3])
+
+def test_holes_in_what_is_transparent():
+    photo,disc = cut_out((0,0,0))
+    with pytest.raises(InpaintError, match='would stay so'): inpaint(photo, (0,0,5,5), NET)
+    with pytest.raises(InpaintError, match='outside the hole all of the photo is transparent'): inpaint(photo, disc, NET)
 
 def test_a_palette_gets_its_nearest_colour():
     photo = picture('P', 40, 30)
