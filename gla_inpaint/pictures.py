@@ -68,6 +68,18 @@ def _without_text(png):
         at = end
     return b''.join(parts)
 
+def _cicp(fmt, data):
+    "Which colour space a PNG or an AVIF declares by numbers, as PNG's chunk cICP has them, or None"
+    if fmt == 'PNG':
+        at = data.find(b'\0\0\0\4cICP', 0, data.find(b'IDAT'))
+        return data[at+8:at+12] if at > 0 else None
+    at = data.find(b'colrnclx', 0, data.find(b'mdat')) if fmt == 'AVIF' else -1
+    if at < 0: return None
+    primaries,transfer = data[at+9],data[at+11]
+    # what everybody takes for sRGB need not be said
+    usual = primaries in (1, 2, 5, 6) and transfer in (1, 2, 6, 13)
+    return None if usual else bytes([primaries, transfer, 0, 1])
+
 def open_picture(
     src, # path, bytes, open binary file, or PIL image
 )->Image.Image: # the pixels of a file are not decoded yet
@@ -80,7 +92,10 @@ def open_picture(
         src = src.read()
     data = src if isinstance(src, bytes) else Path(src).read_bytes()
     if data.startswith(b'\x89PNG'): data = _without_text(data)
-    return _open(BytesIO(data), data[:32])
+    im = _open(BytesIO(data), data[:32])
+    # Pillow does not read it
+    if cicp := _cicp(im.format, data): im.info['cicp'] = cicp
+    return im
 
 def read_header(
     path, # file

@@ -1,5 +1,5 @@
 "Inference: any photo, any hole, hostile files, the command. What a notebook cannot show: many random cases, processes, memory."
-import json, os, random, subprocess, sys
+import json, os, random, subprocess, sys, warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -184,6 +184,86 @@ def test_holes_in_what_is_transparent():
     photo,disc = cut_out((0,0,0))
     with pytest.raises(InpaintError, match='would stay so'): inpaint(photo, (0,0,5,5), NET)
     with pytest.raises(InpaintError, match='outside the hole all of the photo is transparent'): inpaint(photo, disc, NET)
+
+# --- what is kept beside the pixels
+
+def stored(path): return Image.open(path).info
+
+def test_transparency_is_not_lost_in_a_format_that_cannot_hold_it(tmp_path):
+    palette,grey = picture('P', 40, 30),picture('L', 40, 30)
+    grey.paste(7, (20,10,30,20))
+    for photo,key in ((palette, 2), (palette, bytes([255,0,128])), (grey, 7), (grey.convert('RGB'), (7,7,7))):
+        out = inpaint(encoded(photo, transparency=key), HOLE, NET)
+        for suffix in ('.tif', '.jpg'):
+            with pytest.raises(InpaintError, match='write a .png|as JPEG'): inference.save_photo(out, tmp_path/f'a{suffix}')
+        inference.save_photo(out, tmp_path/'a.png')
+        assert np.array_equal(seen(Image.open(tmp_path/'a.png')), seen(out))
+    assert os.listdir(tmp_path) == ['a.png'], 'nothing half right is left behind'
+
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+def test_what_is_written_is_what_was_filled(mode, suffix, tmp_path):
+    out = inpaint(picture(mode, 40, 30), HOLE, NET)
+    if (mode, suffix) == ('CMYK', '.png'):
+        with pytest.raises(InpaintError, match='a .tif takes every mode'): inference.save_photo(out, tmp_path/'a.png')
+        return
+    inference.save_photo(out, tmp_path/f'a{suffix}')
+    assert np.array_equal(np.asarray(Image.open(tmp_path/f'a{suffix}')), np.asarray(out))
+
+def test_a_writer_that_changes_pixels_is_found_out(tmp_path, monkeypatch):
+    save = Image.Image.save
+    monkeypatch.setattr(Image.Image, 'save', lambda im, fp, *args, **kwargs: save(im.point(lambda v: v^1), fp, *args, **kwargs))
+    with pytest.raises(InpaintError, match='cannot keep the pixels'): inference.save_photo(PHOTO, tmp_path/'a.png')
+    assert not os.listdir(tmp_path)
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.jpg'])
+@pytest.mark.parametrize('fmt', ['PNG', 'TIFF', 'JPEG'])
+def test_the_resolution_of_a_scan_is_kept(fmt, suffix, tmp_path):
+    out = inpaint(encoded(PHOTO, fmt, dpi=(300,600)), HOLE, NET)
+    inference.save_photo(out, tmp_path/f'a{suffix}')
+    assert np.allclose([float(d) for d in stored(tmp_path/f'a{suffix}')['dpi']], (300,600), atol=.1)
+    none = inpaint(encoded(PHOTO, fmt), HOLE, NET)
+    assert 'dpi' not in none.info, 'where nothing is said, nothing is made up'
+
+def chunked(png, name, data):
+    "A PNG with one more chunk before its pixels"
+    at = png.index(b'IDAT')-4
+    return png[:at] + len(data).to_bytes(4, 'big') + name + data + PngImagePlugin.o32(PngImagePlugin._crc32(name+data)) + png[at:]
+
+GAMMA,WIDE,HDR = (1_00000).to_bytes(4, 'big'),b''.join(n.to_bytes(4, 'big') for n in (31270,32900,68000,32000,26500,69000,15000,6000)),bytes([9,16,0,1])
+
+def test_colour_spaces_of_a_png_are_kept_in_a_png(tmp_path):
+    photo = encoded(PHOTO)
+    for name,data in ((b'gAMA', GAMMA), (b'cHRM', WIDE), (b'cICP', HDR), (b'sRGB', b'\1')): photo = chunked(photo, name, data)
+    inference.save_photo(inpaint(photo, HOLE, NET), tmp_path/'a.png')
+    written = (tmp_path/'a.png').read_bytes()
+    for name,data in ((b'gAMA', GAMMA), (b'cHRM', WIDE), (b'cICP', HDR), (b'sRGB', b'\1')): assert written.count(name+data) == 1, name
+    with Image.open(tmp_path/'a.png') as im: im.load()
+
+def test_the_colour_space_of_a_bright_avif_is_kept_in_a_png(tmp_path):
+    avif = bytearray(encoded(PHOTO, 'AVIF'))
+    at = avif.index(b'colrnclx')+8
+    avif[at:at+4] = bytes([0,9,0,16])                                   # BT.2020 and PQ
+    inference.save_photo(inpaint(bytes(avif), HOLE, NET), tmp_path/'a.png')
+    assert b'cICP\x09\x10\0\1' in (tmp_path/'a.png').read_bytes() and 'cicp' not in inpaint(encoded(PHOTO, 'AVIF'), HOLE, NET).info
+
+@pytest.mark.parametrize('suffix', ['.tif', '.jpg'])
+def test_a_colour_space_that_is_lost_is_one_warning(suffix, tmp_path):
+    photo = chunked(chunked(encoded(PHOTO), b'gAMA', GAMMA), b'cICP', HDR)
+    with pytest.warns(UserWarning, match='gamma and cicp of the photo are lost') as caught: inference.save_photo(inpaint(photo, HOLE, NET), tmp_path/f'a{suffix}')
+    assert len(caught) == 1
+
+@pytest.mark.parametrize('fmt', ['GIF', 'WEBP', 'TIFF', 'PNG'])
+def test_frames_and_pages_that_are_lost_are_one_warning(fmt):
+    frames = [picture('RGB', 40, 30, i) for i in range(3)]
+    data = encoded(frames[0], fmt, save_all=True, append_images=frames[1:], **(dict(lossless=True) if fmt == 'WEBP' else {}))
+    with pytest.warns(UserWarning, match='3 frames or pages: the first alone') as caught: out = inpaint(data, HOLE, NET)
+    assert len(caught) == 1 and out.size == (40,30)
+    if fmt != 'GIF': assert known_equal(out, frames[0], HOLE)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        inpaint(encoded(frames[0], fmt), HOLE, NET)
+        assert read_hole(encoded(Image.fromarray(HOLE).convert('L'), 'GIF', save_all=True, append_images=[Image.new('L', (40,30))]), (40,30)).any(), 'of a hole nothing is kept anyway'
 
 def test_a_palette_gets_its_nearest_colour():
     photo = picture('P', 40, 30)
@@ -696,6 +776,12 @@ def test_one_photo(place, out, capsys):
 def test_jpeg_is_written_with_a_warning(place, capsys):
     assert run('photo.png hole.png -o out.jpg --weights w.safetensors') == 0
     assert 'exact' in capsys.readouterr().err and Image.open('out.jpg').format == 'JPEG'
+
+def test_what_is_lost_is_told_in_one_line(place, capsys):
+    frames = [picture('RGB', 40, 30, i) for i in range(3)]
+    frames[0].save('many.tif', save_all=True, append_images=frames[1:])
+    assert run('many.tif hole.png -o out.png --weights w.safetensors') == 0
+    assert capsys.readouterr().err == 'gla_inpaint: many.tif has 3 frames or pages: the first alone is filled and kept\n'
 
 @pytest.mark.parametrize('line,why', [('photo.png hole.png -o out.xyz', '.png'), ('photo.png hole.png -o out', '.png'), ('photo.png hole.png -o photo.png', 'is an input'), ('photo.png hole.png -o ./hole.png', 'is an input'),
     ('photo.png hole.png -o link.png', 'is an input'), ('nowhere.png hole.png -o out.png', 'nowhere.png'), ('photo.png hole.png -o out.png --weights nowhere.pth', 'nowhere.pth'), ('photo.png . -o out.png', 'two files or two folders'),
