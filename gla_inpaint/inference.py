@@ -436,7 +436,8 @@ def _read_weights(path):
         with safe_open(path, 'pt') as f: return {k: f.get_tensor(k) for k in f.keys()},f.metadata() or {}
     if path.suffix not in ('.pth', '.pt'): raise InpaintError("weights come as .safetensors or .pth")
     with torch.serialization.safe_globals([L]): state = torch.load(path, map_location='cpu', weights_only=True)
-    return state.get('model', state),{}
+    # learn.save writes no settings: taken as those of a new Inpainter
+    return state.get('model', state),dict(candidates='known', scale='50')
 
 # %% ../nbs/09_inference.ipynb #09_inference-43
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors' # what `load_inpainter` takes where none are given

@@ -591,7 +591,7 @@ def test_metadata_is_all_strings(tmp_path):
     save_inpainter(NET, tmp_path/'w.safetensors', 'a label')
     data = (tmp_path/'w.safetensors').read_bytes()
     header = json.loads(data[8:8+int.from_bytes(data[:8], 'little')])
-    assert header['__metadata__'] == dict(width='4', mpga='True', gla='True', size='32', label='a label')
+    assert header['__metadata__'] == dict(width='4', mpga='True', gla='True', candidates='known', scale='50.0', size='32', label='a label')
     with pytest.raises(InpaintError, match='safetensors'): save_inpainter(NET, tmp_path/'w.pth')
 
 def test_a_fastai_learner_and_its_saved_file(tmp_path):
