@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MODES', 'LUMA', 'CONTEXT', 'DEFAULT_WEIGHTS', 'DEFAULT_SHA256', 'SUFFIXES', 'InpaintError', 'open_image', 'luminance',
            'cut_hole', 'box_hole', 'read_hole', 'to_network', 'palette_colours', 'to_pixels', 'paste', 'with_pixels',
-           'square_box', 'find_crops', 'resize', 'shrink', 'membrane', 'meet_rim', 'work_size', 'predict', 'replacing',
-           'save_inpainter', 'fit_network', 'read_network', 'pick_device', 'load_inpainter', 'network_of', 'at_work',
-           'inpaint', 'save_photo', 'inpaint_file', 'inpaint_folder', 'main']
+           'square_box', 'find_crops', 'resize', 'shrink', 'membrane', 'meet_rim', 'local_contrast', 'limit_contrast',
+           'work_size', 'predict', 'replacing', 'save_inpainter', 'fit_network', 'read_network', 'pick_device',
+           'load_inpainter', 'network_of', 'at_work', 'inpaint', 'save_photo', 'inpaint_file', 'inpaint_folder', 'main']
 
 # %% ../nbs/09_inference.ipynb #09_inference-03
 import argparse, numbers, os, sys, torch
@@ -265,6 +265,39 @@ def meet_rim(
     error = membrane((img-painted)[0].permute(1,2,0).numpy(), mask[0,0].numpy() == 0)
     return painted + torch.from_numpy(error).permute(2,0,1)[None].to(painted)
 
+# %% ../nbs/09_inference.ipynb #09_inference-31g
+def _solve(x, mask):
+    "The membrane of a tensor [1,C,H,W]"
+    filled = membrane(x[0].permute(1,2,0).numpy(), mask[0,0].numpy() == 0)
+    return torch.from_numpy(filled).permute(2,0,1)[None].to(x)
+
+def _grey_and_colour(x):
+    grey = x.mean(1, keepdim=True)
+    return grey,x-grey
+
+def local_contrast(
+    img:torch.Tensor, # the photo [1,C,H,W], read where it is known
+    mask:torch.Tensor, # M [1,1,H,W], 1 = known
+)->torch.Tensor: # [1,1,H,W]
+    "How far known pixels differ from the mean around them, the largest within 9x9"
+    def _mean(t): return F.avg_pool2d(t, 5, 1, 2, count_include_pad=False)
+    around = _mean(img*mask)/_mean(mask).clamp(min=1e-6)
+    off = ((img-around).abs()*mask).amax(1, keepdim=True)
+    return F.max_pool2d(off, 9, 1, 4)
+
+# %% ../nbs/09_inference.ipynb #09_inference-31h
+def limit_contrast(
+    painted:torch.Tensor, # [1,3,H,W]
+    img:torch.Tensor, # the photo [1,3,H,W]
+    mask:torch.Tensor, # M [1,1,H,W], 1 = known
+)->torch.Tensor: # [1,3,H,W]
+    "What was painted, with no more detail over the membrane than the known pixels nearby have"
+    limits = torch.cat([local_contrast(x, mask) for x in _grey_and_colour(img)], 1)
+    solved = _solve(torch.cat([img, limits], 1), mask)
+    base,most = solved[:,:3],solved[:,3:].clamp(min=0).unbind(1)
+    detail = zip(_grey_and_colour(painted-base), most)
+    return base + sum(d.clamp(-m[:,None], m[:,None]) for d,m in detail)
+
 # %% ../nbs/09_inference.ipynb #09_inference-33
 def work_size(
     h:int, # height of the crop
@@ -290,7 +323,8 @@ def predict(
     small,m = shrink(img, mask_from_hole(hole)[None], work_size(*hole.shape, getattr(net, 'size', None)))
     refined = net(_pad(small).to(weight), _pad(m).to(weight))[1][..., :m.shape[2], :m.shape[3]].float().cpu()
     if not refined.isfinite().all(): raise InpaintError("the network painted NaN or infinity: its weights are broken, take others")
-    full = F.interpolate(composite(meet_rim(refined, small, m), small, m).clamp(-1, 1), size=hole.shape, mode='bicubic')
+    painted = limit_contrast(meet_rim(refined, small, m), small, m)
+    full = F.interpolate(composite(painted, small, m).clamp(-1, 1), size=hole.shape, mode='bicubic')
     return ((full[0].permute(1,2,0)+1)/2).clamp(0, 1).numpy()
 
 # %% ../nbs/09_inference.ipynb #09_inference-41
