@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HELD_OUT', 'UNREADABLE', 'SUFFIXES', 'PLACES365', 'IMAGENET', 'CELEBA_HQ', 'sample_photos', 'upright', 'to_8_bit',
            'to_rgb', 'load_photo', 'can_open', 'find_photos', 'to_tensor', 'show_rows', 'crop_box', 'crop_photo',
-           'to_pair', 'InpaintDataset', 'InpaintDL', 'split_photos', 'split_places365', 'split_imagenet',
+           'recolour', 'to_pair', 'InpaintDataset', 'InpaintDL', 'split_photos', 'split_places365', 'split_imagenet',
            'split_celeba_hq', 'make_loaders', 'inpaint_dataloaders']
 
 # %% ../nbs/01_data.ipynb #01_data-05
@@ -142,6 +142,17 @@ def crop_photo(
     crop = photo.resize(size[::-1], Image.LANCZOS, box=crop_box(photo.size, size, rng))
     return ImageOps.mirror(crop) if rng is not None and rng.random() < .5 else crop
 
+# %% ../nbs/01_data.ipynb #01_data-27b
+def recolour(
+    x:Tensor, # photo [3,H,W] in [-1,1]
+    rng:np.random.Generator, # draws the colours
+)->Tensor: # [3,H,W] in [-1,1]
+    "The photo in other colours: channels exchanged, colours stronger or weaker, all of it brighter or darker. Grey stays grey."
+    x = x[rng.permutation(3).tolist()] + 1
+    strong,bright = rng.uniform(.5, 1.5, (3,1,1)),rng.uniform(.8, 1.2)
+    grey = (x.amax(0) + x.amin(0))/2
+    return ((grey + torch.from_numpy(strong).float()*(x-grey))*bright - 1).clamp(-1, 1)
+
 # %% ../nbs/01_data.ipynb #01_data-33
 def to_pair(
     size, # pixels, or (height, width)
@@ -152,7 +163,7 @@ def to_pair(
     raise ValueError(f"size must be a whole number or (height, width), each 16 or more, not {size!r}")
 
 class InpaintDataset:
-    """Samples (holed [3,H,W], mask [1,H,W], truth [3,H,W]); crop, flip and hole depend on (seed, epoch, index) alone.
+    """Samples (holed [3,H,W], mask [1,H,W], truth [3,H,W]); crop, flip, hole and colours depend on (seed, epoch, index) alone.
     `epoch` is the number of the pass, may be set at any time, and counts in training only: validation takes the middle of each photo and always the same hole."""
     n_inp = 2 # fastai: the first two are the network's input
     def __init__(self,
@@ -161,14 +172,16 @@ class InpaintDataset:
         ratio:tuple=(.05,.5), # share of each image that is hole: at least, less than
         seed:int=0, # 0 or more
         train:bool=True, # random crops and flips, new holes each epoch?
+        colour:bool=False, # in training, new colours each epoch too? See `recolour`
     ):
         self.photos,self.size,self.ratio,self.seed,self.train,self.epoch = list(photos),to_pair(size),ratio,seed,train,0
+        self.colour = colour
         hole_of_ratio(self.size, ratio, self.rng(0)) # a ratio that cannot be drawn fails here
 
     def __len__(self): return len(self.photos)
     def new_empty(self):
         "The same without photos: what `Learner.export` keeps."
-        return type(self)([], self.size, self.ratio, self.seed, self.train)
+        return type(self)([], self.size, self.ratio, self.seed, self.train, self.colour)
 
     def rng(self,
         i:int, # index of the sample
@@ -194,6 +207,7 @@ class InpaintDataset:
         rng = self.rng(i)
         truth = to_tensor(crop_photo(self.load(i), self.size, rng if self.train else None))
         mask = mask_from_hole(hole_of_ratio(self.size, self.ratio, rng))
+        if self.train and self.colour: truth = recolour(truth, rng)
         return truth*mask,mask,truth
 
 # %% ../nbs/01_data.ipynb #01_data-39
@@ -349,10 +363,11 @@ def make_loaders(
     seed:int=0, # of order, crops and holes
     valid_ratio:tuple=None, # `ratio` for validation; default: the same
     device=None, # where the batches go; default: the GPU if there is one
+    colour:bool=False, # train on other colours in each pass?
     **kwargs, # more for fastai's loader, such as num_workers
 )->DataLoaders: # batches (holed, mask, truth)
     "Loaders over two lists that are known already, such as those of a run that is resumed."
-    sets = InpaintDataset(train, size, ratio, seed),InpaintDataset(valid, size, valid_ratio or ratio, seed, train=False)
+    sets = InpaintDataset(train, size, ratio, seed, colour=colour),InpaintDataset(valid, size, valid_ratio or ratio, seed, train=False)
     loaders = [InpaintDL(d, bs=bs, shuffle=d.train, drop_last=d.train and len(d) >= bs, **kwargs) for d in sets]
     return DataLoaders(*loaders, device=device or default_device())
 
@@ -365,6 +380,7 @@ def inpaint_dataloaders(
     seed:int=0, # of split, order, crops and holes
     num_workers:int=None, # processes that load photos; default: one for each core. The batches do not depend on it
     device=None, # where the batches go; default: the GPU if there is one
+    colour:bool=False, # train on other colours in each pass, so that fills do not learn the photos' palette?
     **kwargs, # more for fastai's loader, such as pin_memory
 )->DataLoaders: # batches (holed, mask, truth)
     "Training and validation loaders over any photographs. ValueError or OSError say what is wrong with the arguments or the folder; damaged files are named and skipped."
@@ -372,7 +388,6 @@ def inpaint_dataloaders(
     if not isinstance(bs, Integral) or bs < 1: raise ValueError(f"bs must be a whole number, 1 or more, not {bs!r}")
     photos = find_photos(path)
     photos,held = split_photos(photos, valid, seed) if isinstance(valid, (int, float)) else (photos, find_photos(valid))
-    dls = make_loaders(photos, held, size, bs, ratio, seed, device=device, num_workers=num_workers, **kwargs)
+    dls = make_loaders(photos, held, size, bs, ratio, seed, device=device, colour=colour, num_workers=num_workers, **kwargs)
     dls.path = Path(path if isinstance(path, (str, Path)) else '.')
     return dls
-

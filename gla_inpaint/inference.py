@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MODES', 'LUMA', 'CONTEXT', 'DEFAULT_WEIGHTS', 'DEFAULT_SHA256', 'SUFFIXES', 'InpaintError', 'open_image', 'luminance',
            'cut_hole', 'box_hole', 'read_hole', 'to_network', 'palette_colours', 'to_pixels', 'paste', 'with_pixels',
-           'square_box', 'find_crops', 'resize', 'shrink', 'membrane', 'meet_rim', 'work_size', 'predict', 'replacing',
-           'save_inpainter', 'fit_network', 'read_network', 'pick_device', 'load_inpainter', 'network_of', 'at_work',
-           'inpaint', 'save_photo', 'inpaint_file', 'inpaint_folder', 'main']
+           'square_box', 'find_crops', 'resize', 'shrink', 'membrane', 'meet_rim', 'local_contrast', 'limit_contrast',
+           'work_size', 'predict', 'replacing', 'save_inpainter', 'fit_network', 'read_network', 'pick_device',
+           'load_inpainter', 'network_of', 'at_work', 'inpaint', 'save_photo', 'inpaint_file', 'inpaint_folder', 'main']
 
 # %% ../nbs/09_inference.ipynb #09_inference-03
 import argparse, numbers, os, sys, torch
@@ -19,6 +19,7 @@ from hashlib import sha256
 from io import BytesIO
 from itertools import product
 from pathlib import Path
+from secrets import token_hex
 from PIL import Image, ImageOps
 from fastcore.foundation import L
 from fastcore.imports import in_ipython
@@ -264,6 +265,40 @@ def meet_rim(
     error = membrane((img-painted)[0].permute(1,2,0).numpy(), mask[0,0].numpy() == 0)
     return painted + torch.from_numpy(error).permute(2,0,1)[None].to(painted)
 
+# %% ../nbs/09_inference.ipynb #09_inference-31g
+def _solve(x, mask):
+    "The membrane of a tensor [1,C,H,W]"
+    filled = membrane(x[0].permute(1,2,0).numpy(), mask[0,0].numpy() == 0)
+    return torch.from_numpy(filled).permute(2,0,1)[None].to(x)
+
+def _grey_and_colour(x):
+    grey = x.mean(1, keepdim=True)
+    return grey,x-grey
+
+def local_contrast(
+    img:torch.Tensor, # the photo [1,C,H,W], read where it is known
+    mask:torch.Tensor, # M [1,1,H,W], 1 = known
+)->torch.Tensor: # [1,1,H,W]
+    "How far known pixels differ from the mean around them, the largest within 9x9"
+    def _mean(t): return F.avg_pool2d(t, 5, 1, 2, count_include_pad=False)
+    around = _mean(img*mask)/_mean(mask).clamp(min=1e-6)
+    off = ((img-around).abs()*mask).amax(1, keepdim=True)
+    return F.max_pool2d(off, 9, 1, 4)
+
+# %% ../nbs/09_inference.ipynb #09_inference-31h
+def limit_contrast(
+    painted:torch.Tensor, # [1,3,H,W]
+    img:torch.Tensor, # the photo [1,3,H,W]
+    mask:torch.Tensor, # M [1,1,H,W], 1 = known
+)->torch.Tensor: # [1,3,H,W]
+    "What was painted, without detail over the membrane where the known pixels nearby have none"
+    contrast = torch.cat([local_contrast(x, mask) for x in _grey_and_colour(img)], 1)
+    # two levels of 255, in [-1,1]
+    solved = _solve(torch.cat([img, contrast**2/(2/127.5)], 1), mask)
+    base,most = solved[:,:3],solved[:,3:].clamp(min=0).unbind(1)
+    detail = zip(_grey_and_colour(painted-base), most)
+    return base + sum(d.clamp(-m[:,None], m[:,None]) for d,m in detail)
+
 # %% ../nbs/09_inference.ipynb #09_inference-33
 def work_size(
     h:int, # height of the crop
@@ -289,7 +324,8 @@ def predict(
     small,m = shrink(img, mask_from_hole(hole)[None], work_size(*hole.shape, getattr(net, 'size', None)))
     refined = net(_pad(small).to(weight), _pad(m).to(weight))[1][..., :m.shape[2], :m.shape[3]].float().cpu()
     if not refined.isfinite().all(): raise InpaintError("the network painted NaN or infinity: its weights are broken, take others")
-    full = F.interpolate(composite(meet_rim(refined, small, m), small, m).clamp(-1, 1), size=hole.shape, mode='bicubic')
+    painted = limit_contrast(meet_rim(refined, small, m), small, m)
+    full = F.interpolate(composite(painted, small, m).clamp(-1, 1), size=hole.shape, mode='bicubic')
     return ((full[0].permute(1,2,0)+1)/2).clamp(0, 1).numpy()
 
 # %% ../nbs/09_inference.ipynb #09_inference-41
@@ -303,7 +339,8 @@ def _flush(path, flags=os.O_RDWR):
 def replacing(path:Path # where the file is to be
 ): # yields a temporary path beside it, with the same suffix
     "Write a file, and its folder if need be, under a temporary name; rename it when it is complete and on the disk, remove it when that fails. OSError says why."
-    tmp = path.with_name(f'.{os.getpid()}-{path.name}')
+    # short, so that a name as long as a disk allows works too; told from everybody else's by its beginning
+    tmp = path.with_name(f'.gla-{token_hex(4)}{path.suffix[-20:]}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -327,7 +364,8 @@ def save_inpainter(
     net,path = getattr(net, 'model', net),Path(path)
     if not isinstance(net, Inpainter): raise InpaintError(f"{type(net).__name__} is no Inpainter: give the network, or a Learner that has one")
     if path.suffix != '.safetensors': raise InpaintError(f"{path}: weights are saved as .safetensors")
-    about = dict(width=net.width, mpga=net.mpga, gla=net.gla, size=getattr(net, 'size', None), label=label)
+    about = dict(width=net.width, mpga=net.mpga, gla=net.gla, candidates=net.candidates, scale=net.scale,
+                 size=getattr(net, 'size', None), label=label)
     state = {k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k,v in net.state_dict().items()}
     with replacing(path) as tmp: tmp.write_bytes(save(state, {k: str(v) for k,v in about.items()}))
 
@@ -343,7 +381,10 @@ def _read_weights(path):
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors' # what `load_inpainter` takes where none are given
 DEFAULT_SHA256 = '32a1764e3e5d0b8e4513f2ff74ce94d56d1e18a47e0df8115b547fcc5f000d6c' # of default.safetensors
 
-def fit_network(state:dict # name: tensor
+def fit_network(
+    state:dict, # name: tensor
+    candidates:str='all', # GLA's, and
+    scale:float=10., # its scale; files from before November 2026 have neither and were trained so
 )->Inpainter: # with these weights
     "The network that a state dict fits. Raises where there is none, or where a weight is not finite."
     for mpga,gla in product((True,False), repeat=2):
@@ -351,7 +392,7 @@ def fit_network(state:dict # name: tensor
         if names.keys() == state.keys(): break
     else: raise InpaintError("these are not the weights of an Inpainter: the names of their tensors differ")
     if not all(v.is_floating_point() and v.isfinite().all() for v in state.values()): raise InpaintError("these weights hold NaN or infinity")
-    with torch.device('meta'): net = Inpainter(len(state[next(iter(names))]), mpga, gla)
+    with torch.device('meta'): net = Inpainter(len(state[next(iter(names))]), mpga, gla, candidates, scale)
     net.load_state_dict({k: v.float() for k,v in state.items()}, assign=True)
     return net
 
@@ -362,7 +403,8 @@ def read_network(path:Path # weights
     try:
         state,about = _read_weights(path)
         if sum(v.nbytes for v in state.values()) > path.stat().st_size: raise InpaintError("its tensors claim more than the file holds")
-        net,size = fit_network(state),about.get('size', 'None')
+        how = dict(candidates=about.get('candidates', 'all'), scale=float(about.get('scale', 10)))
+        net,size = fit_network(state, **how),about.get('size', 'None')
         net.size,net.label = None if size == 'None' else int(size),about.get('label', '')
         if net.size and not 16 <= net.size <= 4096: raise InpaintError(f"a training size of {size} pixels makes no sense")
     except InpaintError as e: raise InpaintError(f"{path}: {e}") from None

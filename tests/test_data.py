@@ -116,6 +116,28 @@ def test_photos_of_names_what_the_batch_shows():
             assert [greys.index(p) for p in dls.train.photos_of(step)] == shown
     assert dls.valid.photos_of(0) == greys[:2]
 
+# --- other colours
+
+@pytest.mark.parametrize('n', [0, 2])
+def test_a_run_with_other_colours_resumes_with_the_same_colours(album, n):
+    a,b = loaders(album, seed=1, colour=True),loaders(album, n, seed=1, colour=True)
+    passes = [list(a.train) for _ in range(3)]
+    b.train_ds.epoch,b.train.first = 2,1
+    assert equal(b.train, passes[2][1:])
+
+def test_other_colours_leave_crops_holes_and_validation_alone(album):
+    a,b = loaders(album, seed=1),loaders(album, seed=1, colour=True)
+    assert equal(a.valid, b.valid)
+    for (_,m,x),(holed,n,y) in zip(a.train, b.train, strict=True):
+        assert torch.equal(m, n) and torch.equal(holed, y*n) and y.abs().max() <= 1
+        assert all(not torch.equal(p, q) for p,q in zip(x, y))
+    assert b.new_empty().train_ds.colour and not a.new_empty().train_ds.colour
+
+def test_grey_photos_stay_grey_in_other_colours():
+    grey = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (40,40), dtype=np.uint8)).convert('RGB') for i in range(4)]
+    for x in loaders(grey, valid=grey[:1], colour=True, bs=4).train.one_batch()[2]:
+        assert torch.equal(x[0], x[1]) and torch.equal(x[0], x[2]) and x.std() > .1
+
 # --- samples
 
 def test_sample_properties(album):

@@ -442,6 +442,19 @@ def test_a_file_gets_its_name_when_it_is_on_the_disk(tmp_path, monkeypatch):
         with inference.replacing(file) as tmp: tmp.write_bytes(b'newer')
     assert file.read_bytes() == b'new' and os.listdir(tmp_path) == ['a.png']
 
+@pytest.mark.parametrize('name', ['a'*249+'.png', 'é'*124+'a.png', 'a.'+'b'*251])
+def test_a_name_as_long_as_the_disk_allows(tmp_path, name):
+    assert len(os.fsencode(name)) == 253
+    with inference.replacing(tmp_path/name) as tmp: tmp.write_bytes(b'new')
+    assert (tmp_path/name).read_bytes() == b'new' and os.listdir(tmp_path) == [name]
+
+def test_temporary_names_are_ours_alone(tmp_path):
+    "rsync writes .123-photo.png.Xy12ab beside a photo, an editor .photo.png.swp. Ours differ from both, and from each other."
+    with inference.replacing(tmp_path/'a.png') as one, inference.replacing(tmp_path/'a.png') as two:
+        assert one != two and all(t.name.startswith('.gla-') and t.suffix == '.png' for t in (one, two))
+        for t in (one, two): t.write_bytes(t.name.encode())
+    assert (tmp_path/'a.png').read_bytes() == one.name.encode() and os.listdir(tmp_path) == ['a.png']
+
 def test_where_weights_can_be_saved(tmp_path):
     save_inpainter(NET, tmp_path/'new/folder/w.safetensors')
     assert load_inpainter(tmp_path/'new/folder/w.safetensors').width == 4

@@ -76,3 +76,76 @@ x,m,_ = (t[None] for t in dls.valid_ds[0]); print(float(learn.model.eval()(x, m)
 
 def test_bf16_on_this_device(tmp_path):
     assert run("learn = fit(fresh(1).to_bf16(), 1); print(learn.loss_log.mean('recon') < 3)", tmp_path) == ['True']
+
+
+KNOBS = '''
+from fastai.callback.core import Callback
+def moved(a, b): return any(not torch.equal(x, y) for x,y in zip(a, b))
+def copies(m): return [t.clone() for t in m.parameters()]
+class Watch(Callback):
+    order = 50
+    def before_fit(self): self.rows = []
+    def before_batch(self): self.g,self.d = copies(self.model),copies(self.learn.rival.net)
+    def after_batch(self):
+        if self.training: self.rows.append((moved(self.g, self.model.parameters()), moved(self.d, self.learn.rival.net.parameters()),
+                                            self.pct_train, self.learn.rival.d_opt.hypers[0]['lr']/self.opt.hypers[0]['lr']))
+'''
+
+def test_in_the_warm_up_the_discriminator_learns_alone(tmp_path):
+    "The schedule waits with the generator, and ends where it would."
+    out = run(KNOBS+'''
+set_seed(1); w = Watch(); learn = get_learner(dls, width=4, d_warmup=2, adversarial_from=.25, path='.')
+with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3, cbs=w)
+print(*(f'{g:d}{d:d}' for g,d,*_ in w.rows), *(round(p*4, 6) for *_,p,_ in w.rows), len(learn.loss_log.parts['d_loss']))''', tmp_path)
+    assert out == '10 01 01 11 11 11 1.0 1.0 1.0 2.0 3.0 4.0 3'.split()
+
+
+def test_the_ratio_of_the_two_rates_stays(tmp_path):
+    out = run(KNOBS+'''
+set_seed(1); w = Watch(); learn = get_learner(dls, width=4, lr=1e-4, lr_d=4e-4, path='.')
+with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3, cbs=w)
+print(*(round(r, 6) for *_,r in w.rows))''', tmp_path)
+    assert out == ['4.0']*6
+
+
+def test_steps_and_weight_of_the_discriminator(tmp_path):
+    out = run('''
+def go(**kw):
+    set_seed(1); dls.train_ds.epoch = 0                   # the same holes for all
+    return fit(get_learner(dls, width=4, lr=1e-3, path='.', **kw), 1)
+learn,alone,both = go(adv_weight=0., d_steps=3),go(adversarial=False),go()
+equal = lambda l: all(torch.equal(a, b) for a,b in zip(l.model.parameters(), alone.model.parameters()))
+print(len(learn.loss_log.parts['d_loss']), len(learn.loss_log.parts['g_adv']), equal(learn), equal(both))''', tmp_path)
+    assert out == ['9', '3', 'True', 'False']
+
+
+def test_averaged_weights_judge_and_are_saved(tmp_path):
+    out = run('''
+set_seed(1); learn = fit(get_learner(dls, width=4, lr=1e-2, ema=.9, path='.'), 2)
+raw = [p.clone() for p in learn.model.parameters()]
+mean = [p.clone() for p in learn.generator.parameters()]
+with learn.no_bar(): loss = learn.validate()[0]
+learn.save('both'); other = get_learner(dls, width=4, lr=1e-2, ema=.9, path='.').load('both')
+same = lambda m,ps: all(torch.equal(a, b) for a,b in zip(m.parameters(), ps))
+print(same(other.model, raw), same(other.generator, mean), same(learn.model, mean), other.average.n)
+learn.export()
+from fastai.learner import load_learner
+back = load_learner('export.pkl'); back.dls = dls
+with back.no_bar(): print(abs(back.validate()[0] - loss) < 1e-6)
+learn.remove_cb(learn.average)
+with learn.no_bar(): print(learn.validate()[0] == loss)''', tmp_path)
+    assert out == ['True', 'True', 'False', '6', 'True', 'False']
+
+
+def test_the_average_is_what_its_formula_says(tmp_path):
+    out = run('''
+from fastai.callback.core import Callback
+class Keep(Callback):
+    order = 50
+    def before_fit(self): self.mean = [p.detach().clone() for p in self.model.parameters()]; self.n = 0
+    def after_step(self):
+        d = min(.5, (1+self.n)/(10+self.n)); self.n += 1
+        self.mean = [d*m + (1-d)*p.detach() for m,p in zip(self.mean, self.model.parameters())]
+set_seed(1); keep = Keep(); learn = get_learner(dls, width=4, lr=1e-2, ema=.5, path='.', cbs=keep); fit(learn, 5)
+print(max((a-b).abs().max().item() for a,b in zip(keep.mean, learn.generator.parameters())) < 1e-5)''', tmp_path)
+    assert out == ['True']

@@ -3,6 +3,7 @@ import csv, json, os, random, resource, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
+from safetensors.torch import load_file
 from gla_inpaint import train
 from gla_inpaint.train import main, read_checkpoint
 
@@ -75,14 +76,14 @@ def kill_and_resume(photos, tmp_path, kills, epochs, most):
         output,_ = process.communicate()
         assert process.returncode == -9, 'killed while it ran'
         if last: assert f'going on from step {last}' in output
-        written += any(run.rglob('.[0-9]*-*'))
+        written += any(run.rglob('.gla-*'))
         last = int(newest(run)[:8] or 0)
         assert not last or read_checkpoint(run/'checkpoints')['train_iter'] == last, 'the newest checkpoint is whole'
         command = ['--resume', run]
     process = start('--resume', run)
     output,_ = process.communicate()
     assert process.returncode == 0 and f'going on from step {last}' in output
-    assert written >= kills//2 and not list(run.rglob('.[0-9]*-*')), 'files were cut off, and what was half written is gone now'
+    assert written >= kills//2 and not list(run.rglob('.gla-*')), 'files were cut off, and what was half written is gone now'
     assert whole.wait() == 0, whole.stdout.read()
     assert_equal_runs(run, tmp_path/'whole')
 
@@ -310,7 +311,6 @@ def test_a_folder_for_validation_is_not_trained_on(photos, tmp_path):
 
 def test_the_weights_that_ship_are_a_beginning(photos, tmp_path):
     "Half precision, generator and discriminator, into a run's float32 networks"
-    from safetensors.torch import load_file
     from gla_inpaint.inference import DEFAULT_WEIGHTS
     shipped = DEFAULT_WEIGHTS.with_name('adversarial.safetensors')
     train.new_run(photos, tmp_path/'run', valid=None, weights=shipped, width=None, without=[], seed=0, bs=2, size=32, lr=1e-4, bf16=False, compile=False, adversarial_from=0.)
@@ -319,3 +319,57 @@ def test_the_weights_that_ship_are_a_beginning(photos, tmp_path):
     for net,file in ((learn.model, shipped), (learn.rival.net, train.d_file(shipped))):
         halves,state = load_file(file),net.state_dict()
         assert halves.keys() == state.keys() and all(h.dtype == torch.float16 and torch.equal(h.float(), state[k]) for k,h in halves.items())
+
+
+# What keeps a discriminator speaking, and averaged weights
+
+LOUD = '--lr-d 4e-3 --adv-weight .1 --d-steps 2 --d-warmup 5 --ema .9 --epochs 2 --save-every 2'.split()
+
+@pytest.mark.parametrize('step', [3, 9])
+def test_a_run_with_every_knob_resumes_exactly(photos, tmp_path, monkeypatch, step):
+    "Stopped in the warm-up of the discriminator, and after it"
+    assert main([str(a) for a in (photos, '--out', tmp_path/'whole', *FLAGS, *LOUD)]) == 0
+    run = interrupted(photos, tmp_path/'run', monkeypatch, step, *LOUD)
+    assert main(['--resume', str(run)]) == 0
+    assert_equal_runs(run, tmp_path/'whole')
+    a,b = ending(run),ending(tmp_path/'whole')
+    assert a['warmed'] == b['warmed'] == 5 and a['average']['n'] == 7 and same(a['average'], b['average'])
+    for name in ('best', 'last'): assert same(*(load_file(r/f'{name}.safetensors') for r in (run, tmp_path/'whole')))
+
+
+def test_averaged_weights_are_what_a_run_gives_away(photos, tmp_path):
+    assert main([str(a) for a in (photos, '--out', tmp_path/'run', *FLAGS, *LOUD)]) == 0
+    state,last = ending(tmp_path/'run'),load_file(tmp_path/'run/last.safetensors')
+    assert same(last, dict(state['average']['net'])) and not same(last, dict(state['nets'][0]))
+
+
+def test_the_log_tells_whether_the_discriminator_speaks(whole):
+    with open(whole/'history.csv') as f: rows = list(csv.DictReader(f))
+    assert all(0 <= float(r['told_apart']) <= 1 and abs(float(r['gap'])) < 1 for r in rows)
+
+
+def test_a_run_of_an_older_version_goes_on(photos, whole, tmp_path, monkeypatch):
+    "Its settings know no such options, its checkpoint and rows no such numbers"
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 9, '--epochs', 2, '--save-every', 2)
+    s = json.loads((run/'settings.json').read_text())
+    for k in ('lr_d', 'adv_weight', 'd_steps', 'd_warmup', 'ema'): del s[k]
+    (run/'settings.json').write_text(json.dumps(s))
+    state = ending(run)
+    del state['warmed']
+    for parts in (*state['history'], state['parts']):
+        for k in ('gap', 'told_apart'): del parts[k]
+    train.write_checkpoint(run/'checkpoints', state['train_iter'], state)
+    assert main(['--resume', str(run)]) == 0
+    a,b = ending(run),ending(whole)
+    assert same(a['nets'], b['nets']) and same(a['opts'], b['opts'])
+    with open(run/'history.csv') as f: assert [r['gap'] == 'nan' for r in csv.DictReader(f)] == [True, False]
+
+
+def test_knobs_of_a_discriminator_that_is_left_out(capsys):
+    with pytest.raises(SystemExit): main('photos --out run --without adversarial --lr-d 1e-3'.split())
+    assert 'need the discriminator' in capsys.readouterr().err
+
+
+def test_a_warm_up_that_leaves_nothing_for_the_generator(photos, tmp_path, capsys):
+    assert main([str(a) for a in (photos, '--out', tmp_path/'run', *FLAGS, '--epochs', 1, '--d-warmup', 6)]) == 1
+    assert 'the generator would never learn' in capsys.readouterr().err
