@@ -163,17 +163,6 @@ class AdversarialCB(Callback):
         self.synced = ranks.accelerator.prepare(self.net) if ranks else self.net        # D in DDP, whose backward averages the gradients
         self.warmed,self.from_pct,self.alone_for = 0,self.start,self.d_warmup
         if _finds_lr(self.learn): self.from_pct,self.alone_for = 0.,0  # the whole loss
-        elif self.d_warmup: self.check_warmup()
-
-    def run_steps(self)->int: # batches of all epochs
-        "How long the run is."
-        return len(self.dls.train)*self.n_epoch
-
-    def check_warmup(self):
-        "ValueError where the generator would never learn."
-        if self.d_warmup < (n := self.run_steps()): return
-        raise ValueError(f'd_warmup is {self.d_warmup} steps and the run has {n}: '
-                         'the generator would never learn; make one smaller or the other longer')
 
     def create_opt(self):
         "An optimizer of the same kind as the generator's."
@@ -235,8 +224,11 @@ class AdversarialCB(Callback):
         if not hasattr(self, 'net'): raise RuntimeError(
             'an exported learner has no discriminator: train from learn.save/learn.load, or use get_learner')
         if not self.alone_for: return
-        g_steps = self.run_steps()-self.alone_for
-        self.learn.pct_train = (self.train_iter-self.warmed)/g_steps
+        n = len(self.dls.train)*self.n_epoch
+        if n <= self.alone_for: raise ValueError(
+            f'd_warmup is {self.alone_for} steps and the run has {n}: the generator would '
+            'never learn; make the warm-up shorter, or the run longer')
+        self.learn.pct_train = (self.train_iter-self.warmed)/(n-self.alone_for)
 
     def after_batch(self):
         "The same after each batch."

@@ -1,17 +1,18 @@
 "What the notebook on photos cannot show: worker processes, a fresh interpreter, odd and damaged files, a whole Learner."
-import hashlib, io, itertools, os, subprocess, sys, warnings
+import hashlib, io, itertools, os, subprocess, sys, warnings, zlib
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
-import numpy as np, pytest, torch
+import numpy as np, pytest, tifffile, torch
 from fastai.callback.schedule import lr_find
 from fastai.callback.core import CancelTrainException, Callback
 from fastai.data.core import TfmdDL
 from fastai.learner import Learner, load_learner
-from PIL import Image
+from PIL import EpsImagePlugin, Image, PngImagePlugin
 
-from gla_inpaint.data import (HELD_OUT, SUFFIXES, UNREADABLE, InpaintDataset, InpaintDL, crop_box, crop_photo, find_photos, inpaint_dataloaders,
+from gla_inpaint.data import (HELD_OUT, InpaintDataset, InpaintDL, crop_box, crop_photo, find_photos, inpaint_dataloaders,
                               load_photo, sample_photos, show_rows, split_celeba_hq, split_imagenet, split_photos, split_places365, to_pair)
+from gla_inpaint.pictures import SUFFIXES, UNREADABLE, PictureError
 from gla_inpaint.masks import free_form_hole, mask_from_hole
 
 def picture(seed=0, size=(60,40)):
@@ -238,6 +239,89 @@ def test_an_open_file_can_be_read_again():
 def test_load_photo_leaves_its_argument_alone():
     im = picture(); out = load_photo(im); out.putpixel((0,0), (1,2,3))
     assert out is not im and im.getpixel((0,0)) == picture().getpixel((0,0))
+
+# --- what is opened, and what is not
+
+def encoded(im, fmt='PNG', **kwargs): f = io.BytesIO(); im.save(f, fmt, **kwargs); return f.getvalue()
+def tiff(x, **kwargs): f = io.BytesIO(); tifffile.imwrite(f, x, **kwargs); return f.getvalue()
+def deep(*shape): return np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
+
+def test_an_eps_file_called_png_does_not_start_ghostscript(tmp_path, monkeypatch):
+    monkeypatch.setattr(EpsImagePlugin, 'Ghostscript', lambda *a, **k: pytest.fail('a program was run'))
+    (tmp_path/'cat.png').write_bytes(encoded(picture(), 'EPS')); picture().save(tmp_path/'dog.png')
+    with pytest.warns(UserWarning, match='cat.png: it is none of AVIF'): assert [f.name for f in find_photos(tmp_path)] == ['dog.png']
+    with pytest.raises(PictureError, match='save it as PNG first'): load_photo(tmp_path/'cat.png')
+
+@pytest.mark.parametrize('fmt', ['ICO', 'PCX', 'TGA', 'SGI', 'DDS', 'PDF'])
+def test_other_formats_are_refused_by_what_is_in_them(fmt):
+    with pytest.raises(PictureError, match='none of'): load_photo(encoded(picture(), fmt))
+
+@pytest.mark.parametrize('fmt', ['AVIF', 'BMP', 'GIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP'])
+def test_formats_that_are_opened(fmt): assert load_photo(encoded(picture(), fmt)).size == (60,40)
+
+@pytest.mark.parametrize('data, why', [(b'', 'is empty'), (b'P', 'none of'), (b'%PDF-1.7', 'none of'), (b'\xff\xd8\xff'+bytes(60), 'begins like a JPEG.*damaged'), (tiff(np.zeros((9,9), np.uint16), photometric='miniswhite', byteorder='>'), 'begins like a TIFF.*rare kind'),
+                                       (b'\0\0\0\x18ftypheic' + bytes(60), 'a HEIC photo.*save it as JPEG')])
+def test_a_file_that_is_no_picture_is_told_what_it_is(data, why):
+    with pytest.raises(PictureError, match=why): load_photo(data)
+
+@pytest.mark.filterwarnings('ignore:Image size')
+def test_more_pixels_than_the_limit_are_an_error(album, monkeypatch):
+    "Pillow only warns, up to twice the limit."
+    big = picture(0, (40,30)); big.save(album/'big.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    for src in (album/'big.png', big):
+        with pytest.raises(Image.DecompressionBombError, match='40x30'): load_photo(src)
+    with pytest.warns(UserWarning, match='skipping.*big.png'), pytest.raises(FileNotFoundError): find_photos([album/'big.png'])
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1200)
+    assert load_photo(album/'big.png').size == (40,30)
+
+def with_chunk(png, name, data, at):
+    "A PNG with one more chunk, before its first chunk of that name"
+    i = png.index(at)-4
+    return png[:i] + len(data).to_bytes(4, 'big') + name + data + zlib.crc32(name+data).to_bytes(4, 'big') + png[i:]
+
+@pytest.mark.parametrize('at', [b'IDAT', b'IEND'])
+@pytest.mark.parametrize('name, head', [(b'zTXt', b'workflow\0\0'), (b'iTXt', b'workflow\0\1\0\0\0'), (b'tEXt', b'workflow\0')])
+def test_a_png_with_megabytes_of_text(tmp_path, name, head, at):
+    "As programs that make pictures from words write them. Pillow refuses more than one megabyte."
+    text = b'prompt '*300_000
+    (tmp_path/'a.png').write_bytes(with_chunk(encoded(picture()), name, head + (text if name == b'tEXt' else zlib.compress(text)), at))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert find_photos(tmp_path) == [tmp_path/'a.png']
+    assert (pixels(load_photo(tmp_path/'a.png')) == pixels(picture())).all()
+
+def test_text_that_says_how_to_turn_a_photo_is_read():
+    xmp = b'XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"></x:xmpmeta>'
+    lying = encoded(picture().transpose(Image.Transpose.ROTATE_90))
+    assert (pixels(load_photo(with_chunk(lying, b'iTXt', xmp, b'IDAT'))) == pixels(picture())).all()
+
+def test_planes_of_16_bits_are_not_read_as_garbage(tmp_path):
+    (tmp_path/'a.tif').write_bytes(tiff(deep(3,40,60), planarconfig='separate', photometric='rgb'))
+    with pytest.raises(PictureError, match='planes of 16 bits'): load_photo(tmp_path/'a.tif')
+    with pytest.raises(PictureError, match='planes of 16 bits'): load_photo(Image.open(tmp_path/'a.tif'))
+    x = (deep(3,40,60) >> 8).astype(np.uint8)
+    assert (pixels(load_photo(tiff(x, planarconfig='separate', photometric='rgb'))) == np.moveaxis(x, 0, 2)).all(), 'planes of 8 bits are read right'
+    assert (pixels(load_photo(tiff(np.moveaxis(deep(3,40,60), 0, 2), photometric='rgb')))-np.moveaxis(deep(3,40,60)/257, 0, 2)).max() < 1
+
+def test_16_bits_with_white_as_0_are_no_negative():
+    x = deep(40,60)
+    got = load_photo(tiff(65535-x, photometric='miniswhite'))
+    assert abs(pixels(got)[...,0] - x/257).max() <= .5
+    assert (pixels(got) == pixels(load_photo(tiff(x, photometric='minisblack')))).all()
+
+def test_12_bits_are_not_read_as_darkness():
+    data = tiff(deep(40,60) >> 4, photometric='minisblack', metadata=None)
+    tag = data.index(bytes([2,1,3,0,1,0,0,0,16,0])) # 258, a short, one of them: 16
+    with pytest.raises(PictureError, match='grey of 12 bits'): load_photo(data[:tag+8] + bytes([12]) + data[tag+9:])
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('damage', range(6, 60, 3))
+def test_damaged_exif_does_no_harm_to_the_photo(damage):
+    exif = Image.Exif(); exif[0x010e],exif[0x0112],exif[0x011a] = 'text',6,72.
+    data = exif.tobytes()[:damage]
+    got = load_photo(encoded(picture(), 'WEBP', exif=data, lossless=True))
+    assert (pixels(got) == pixels(picture())).all() or (pixels(got) == pixels(picture().transpose(Image.Transpose.ROTATE_270))).all()
 
 # --- damaged files, named and skipped
 

@@ -1,15 +1,16 @@
 "Inference: any photo, any hole, hostile files, the command. What a notebook cannot show: many random cases, processes, memory."
-import json, os, random, subprocess, sys
+import json, os, random, subprocess, sys, warnings
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np, pytest, torch
+import numpy as np, pytest, tifffile, torch
 from hypothesis import given, settings, strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from gla_inpaint import inference
 from gla_inpaint.data import sample_photos
 from gla_inpaint.generator import Inpainter, composite
+from gla_inpaint.pictures import load_photo
 from gla_inpaint.inference import (InpaintError, find_crops, inpaint, load_inpainter, main, membrane, open_image, read_hole, save_inpainter, shrink)
 
 torch.set_num_threads(1)
@@ -132,7 +133,137 @@ def test_colour_profile_and_transparency_stay_and_exif_goes(tmp_path):
     assert Image.open(tmp_path/'a.png').info['icc_profile'] == b'profile'
     palette = picture('P', 40, 30)
     out = inpaint(encoded(palette, transparency=2), HOLE, NET)
-    assert out.info['transparency'] == 2 and not (np.asarray(out)[HOLE] == 2).any()
+    assert out.info['transparency'] == 2 and np.array_equal(np.asarray(out) == 2, np.asarray(palette) == 2)
+
+def seen(im): return np.asarray(im.convert('RGBA'))[...,3]
+
+def test_what_is_transparent_in_a_palette_stays_so_in_the_hole():
+    photo = picture('P', 40, 30)
+    alphas = bytes([255, 0, 128, 255, 0, 255, 128])
+    photo = Image.open(BytesIO(encoded(photo, transparency=alphas)))
+    out = inpaint(photo, HOLE, NET)
+    assert np.array_equal(seen(out), seen(photo)) and out.info['transparency'] == alphas
+    assert (np.asarray(out) != np.asarray(photo))[HOLE].any()
+
+@pytest.mark.parametrize('mode, key', [('L', 7), ('RGB', (7,7,7)), ('I;16', 257), ('1', 0), ('1', 255)])
+def test_the_colour_that_stands_for_transparent_stays_where_it_was(mode, key):
+    "PNG's tRNS: neither is what was transparent painted over, nor does a painted pixel become transparent by chance"
+    grey = np.full((30,40), 200, np.uint8)
+    grey[:,15:25] = 7
+    photo = Image.fromarray(grey).convert(mode) if mode != 'I;16' else Image.fromarray(grey.astype(np.uint16)*257)
+    if mode == 'I;16': key = 7*257
+    if mode == '1': photo = Image.fromarray(grey > 100)
+    photo,there = Image.open(BytesIO(encoded(photo, transparency=key))),grey == 7
+    clear = there if key in (0, 7, (7,7,7), 7*257) else ~there
+    for painted in (-.95, -.945, -.9451, 1.):                              # among them 7 of 255
+        net = Paints(32, lambda x: torch.full_like(x, painted))
+        out = inpaint(photo, square(30, 40, (5,5), 20), net)
+        again = Image.open(BytesIO(encoded(out, transparency=out.info['transparency'])))
+        assert np.array_equal(inference.alpha_of(again) == 0, clear)
+
+def cut_out(colour):
+    "A grey disc, and a colour stored where nothing is seen"
+    y,x = np.mgrid[:60,:60]-30
+    disc = np.hypot(x, y) < 25
+    return Image.fromarray(np.dstack([np.where(disc[...,None], 120, colour).astype(np.uint8), disc*np.uint8(255)])),disc
+
+def test_colours_under_alpha_0_do_not_bleed_into_a_fill():
+    hole = square(60, 60, (25,5), 14)
+    fills = [np.asarray(inpaint(cut_out(c)[0], hole, NET)) for c in ((0,0,0), (255,0,255))]
+    seen = hole & cut_out((0,0,0))[1]
+    assert seen.sum() < hole.sum() and np.array_equal(fills[0][seen], fills[1][seen])
+    assert np.abs(fills[0][seen][:,:3].astype(int)-120).max() < 20, "all that is known is one grey, and the membrane makes the fill agree with it"
+
+def test_a_hole_in_an_island_finds_what_is_known_farther_off():
+    clear = np.zeros((90,200,4), np.uint8)
+    clear[40:44,20:24] = clear[40:60,150:190] = (50,100,150,255)
+    out = np.asarray(inpaint(clear, square(90, 200, (40,20), 4), Paints(16, lambda x: torch.zeros_like(x))))
+    assert np.abs(out[40:44,20:24,:3].astype(int) - (50,100,150)).max() <= 2 and np.array_equal(out[...,3], clear[...,3])
+
+def test_holes_in_what_is_transparent():
+    photo,disc = cut_out((0,0,0))
+    with pytest.raises(InpaintError, match='would stay so'): inpaint(photo, (0,0,5,5), NET)
+    with pytest.raises(InpaintError, match='outside the hole all of the photo is transparent'): inpaint(photo, disc, NET)
+
+# --- what is kept beside the pixels
+
+def stored(path): return Image.open(path).info
+
+def test_transparency_is_not_lost_in_a_format_that_cannot_hold_it(tmp_path):
+    palette,grey = picture('P', 40, 30),picture('L', 40, 30)
+    grey.paste(7, (20,10,30,20))
+    for photo,key in ((palette, 2), (palette, bytes([255,0,128])), (grey, 7), (grey.convert('RGB'), (7,7,7))):
+        out = inpaint(encoded(photo, transparency=key), HOLE, NET)
+        for suffix in ('.tif', '.jpg'):
+            with pytest.raises(InpaintError, match='write a .png|as JPEG'): inference.save_photo(out, tmp_path/f'a{suffix}')
+        inference.save_photo(out, tmp_path/'a.png')
+        assert np.array_equal(seen(Image.open(tmp_path/'a.png')), seen(out))
+    assert os.listdir(tmp_path) == ['a.png'], 'nothing half right is left behind'
+
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+def test_what_is_written_is_what_was_filled(mode, suffix, tmp_path):
+    out = inpaint(picture(mode, 40, 30), HOLE, NET)
+    if (mode, suffix) == ('CMYK', '.png'):
+        with pytest.raises(InpaintError, match='a .tif takes every mode'): inference.save_photo(out, tmp_path/'a.png')
+        return
+    inference.save_photo(out, tmp_path/f'a{suffix}')
+    assert np.array_equal(np.asarray(Image.open(tmp_path/f'a{suffix}')), np.asarray(out))
+
+def test_a_writer_that_changes_pixels_is_found_out(tmp_path, monkeypatch):
+    save = Image.Image.save
+    monkeypatch.setattr(Image.Image, 'save', lambda im, fp, *args, **kwargs: save(im.point(lambda v: v^1), fp, *args, **kwargs))
+    with pytest.raises(InpaintError, match='cannot keep the pixels'): inference.save_photo(PHOTO, tmp_path/'a.png')
+    assert not os.listdir(tmp_path)
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.jpg'])
+@pytest.mark.parametrize('fmt', ['PNG', 'TIFF', 'JPEG'])
+def test_the_resolution_of_a_scan_is_kept(fmt, suffix, tmp_path):
+    out = inpaint(encoded(PHOTO, fmt, dpi=(300,600)), HOLE, NET)
+    inference.save_photo(out, tmp_path/f'a{suffix}')
+    assert np.allclose([float(d) for d in stored(tmp_path/f'a{suffix}')['dpi']], (300,600), atol=.1)
+    none = inpaint(encoded(PHOTO, fmt), HOLE, NET)
+    assert 'dpi' not in none.info, 'where nothing is said, nothing is made up'
+
+def chunked(png, name, data):
+    "A PNG with one more chunk before its pixels"
+    at = png.index(b'IDAT')-4
+    return png[:at] + len(data).to_bytes(4, 'big') + name + data + PngImagePlugin.o32(PngImagePlugin._crc32(name+data)) + png[at:]
+
+GAMMA,WIDE,HDR = (1_00000).to_bytes(4, 'big'),b''.join(n.to_bytes(4, 'big') for n in (31270,32900,68000,32000,26500,69000,15000,6000)),bytes([9,16,0,1])
+
+def test_colour_spaces_of_a_png_are_kept_in_a_png(tmp_path):
+    photo = encoded(PHOTO)
+    for name,data in ((b'gAMA', GAMMA), (b'cHRM', WIDE), (b'cICP', HDR), (b'sRGB', b'\1')): photo = chunked(photo, name, data)
+    inference.save_photo(inpaint(photo, HOLE, NET), tmp_path/'a.png')
+    written = (tmp_path/'a.png').read_bytes()
+    for name,data in ((b'gAMA', GAMMA), (b'cHRM', WIDE), (b'cICP', HDR), (b'sRGB', b'\1')): assert written.count(name+data) == 1, name
+    with Image.open(tmp_path/'a.png') as im: im.load()
+
+def test_the_colour_space_of_a_bright_avif_is_kept_in_a_png(tmp_path):
+    avif = bytearray(encoded(PHOTO, 'AVIF'))
+    at = avif.index(b'colrnclx')+8
+    avif[at:at+4] = bytes([0,9,0,16])                                   # BT.2020 and PQ
+    inference.save_photo(inpaint(bytes(avif), HOLE, NET), tmp_path/'a.png')
+    assert b'cICP\x09\x10\0\1' in (tmp_path/'a.png').read_bytes() and 'cicp' not in inpaint(encoded(PHOTO, 'AVIF'), HOLE, NET).info
+
+@pytest.mark.parametrize('suffix', ['.tif', '.jpg'])
+def test_a_colour_space_that_is_lost_is_one_warning(suffix, tmp_path):
+    photo = chunked(chunked(encoded(PHOTO), b'gAMA', GAMMA), b'cICP', HDR)
+    with pytest.warns(UserWarning, match='gamma and cicp of the photo are lost') as caught: inference.save_photo(inpaint(photo, HOLE, NET), tmp_path/f'a{suffix}')
+    assert len(caught) == 1
+
+@pytest.mark.parametrize('fmt', ['GIF', 'WEBP', 'TIFF', 'PNG'])
+def test_frames_and_pages_that_are_lost_are_one_warning(fmt):
+    frames = [picture('RGB', 40, 30, i) for i in range(3)]
+    data = encoded(frames[0], fmt, save_all=True, append_images=frames[1:], **(dict(lossless=True) if fmt == 'WEBP' else {}))
+    with pytest.warns(UserWarning, match='3 frames or pages: the first alone') as caught: out = inpaint(data, HOLE, NET)
+    assert len(caught) == 1 and out.size == (40,30)
+    if fmt != 'GIF': assert known_equal(out, frames[0], HOLE)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        inpaint(encoded(frames[0], fmt), HOLE, NET)
+        assert read_hole(encoded(Image.fromarray(HOLE).convert('L'), 'GIF', save_all=True, append_images=[Image.new('L', (40,30))]), (40,30)).any(), 'of a hole nothing is kept anyway'
 
 def test_a_palette_gets_its_nearest_colour():
     photo = picture('P', 40, 30)
@@ -156,17 +287,64 @@ def test_16_bits():
 def test_16_bits_in_other_formats():
     a = np.random.default_rng(0).integers(0, 65536, (30,40,3)).astype('>u2')
     ppm,plain = b'P6 40 30 65535\n'+a.tobytes(),b'P3 40 30 65535\n'+' '.join(map(str, a.ravel())).encode()
-    sgi = b'\x01\xda\0\2\0\3'+b''.join(n.to_bytes(2, 'big') for n in (40,30,3))+bytes(500)+a.transpose(2,0,1).tobytes()
     jp2 = bytearray(encoded(PHOTO, 'JPEG2000'))
     at = jp2.index(b'\xff\x4f\xff\x51')+40
     assert jp2[at:at+4] == bytes([0,3,7,1]), "three colours of 7+1 bits, each with a step of 1"
     assert known_equal(inpaint(bytes(jp2), HOLE, NET), open_image(bytes(jp2)), HOLE)
-    jp2[at+2] = 15
-    for data in (ppm, plain, sgi, bytes(jp2)):
+    jp2[at+5] = 15                                                      # the second colour
+    for data in (ppm, plain, bytes(jp2)):
         with pytest.raises(InpaintError, match='16 bits per colour'): inpaint(data, HOLE, NET)
     assert read_hole(ppm, (40,30)).any(), "a hole is cut at one half anyway"
     grey = encoded(picture('I;16', 40, 30), 'JPEG2000')
     assert inpaint(grey, HOLE, NET).mode == 'I;16'
+
+@pytest.mark.parametrize('bits, flag', [(10, 0x40), (12, 0x60)])
+def test_avif_of_10_and_12_bits_is_not_cut(bits, flag):
+    avif = bytearray(encoded(PHOTO, 'AVIF'))
+    assert known_equal(inpaint(bytes(avif), HOLE, NET), open_image(bytes(avif)), HOLE)
+    at = avif.index(b'av1C')+6
+    assert avif[at] & 0x60 == 0
+    avif[at] |= flag
+    at = avif.index(b'pixi')+9
+    assert avif[at:at+3] == bytes([8,8,8])
+    avif[at:at+3] = bytes([bits])*3
+    for src in (bytes(avif), Image.open(BytesIO(avif))):
+        with pytest.raises(InpaintError, match=f'{bits} bits per colour.*save it with 8 bits'): inpaint(src, HOLE, NET)
+
+def tiff(x, **kwargs): out = BytesIO(); tifffile.imwrite(out, x, **kwargs); return out.getvalue()
+
+def test_planes_of_16_bits_are_refused():
+    x = np.random.default_rng(0).integers(0, 65536, (3,30,40)).astype(np.uint16)
+    for kwargs in ({}, dict(compression='zlib')):
+        with pytest.raises(InpaintError, match='16 bits'): inpaint(tiff(x, planarconfig='separate', photometric='rgb', **kwargs), HOLE, NET)
+    eight = (x >> 8).astype(np.uint8)
+    assert known_equal(inpaint(tiff(eight, planarconfig='separate', photometric='rgb'), HOLE, NET), np.moveaxis(eight, 0, 2), HOLE)
+
+def test_a_negative_of_16_bits_comes_back_as_it_is_seen():
+    x = np.asarray(picture('I;16', 40, 30))
+    out = inpaint(tiff(65535-x, photometric='miniswhite'), HOLE, NET)
+    assert out.mode == 'I;16' and known_equal(out, x, HOLE)
+
+def test_numbers_of_32_bits_are_refused_with_advice_that_helps():
+    x = np.asarray(picture('I;16', 40, 30)).astype(np.int32)
+    for bad in (Image.fromarray(x), tiff(x, photometric='minisblack'), tiff(x.astype(np.float32), photometric='minisblack'), tiff((x-32768).astype(np.int16), photometric='minisblack')):
+        with pytest.raises(InpaintError, match='scale them to 0 to 65535'): inpaint(bad, HOLE, NET)
+    scaled = Image.fromarray((x/x.max()*65535).astype(np.uint16))
+    assert inpaint(scaled, HOLE, NET).mode == 'I;16', "what the message says can be done"
+
+def test_a_photo_with_careless_exif_is_turned_as_in_training():
+    "A tag that must be a number is a text, which Pillow reads and cannot write again. Only the orientation matters."
+    exif = Image.Exif()
+    exif[0x010e],exif[0x0112] = 'text',6
+    data = bytearray(encoded(PHOTO, 'WEBP', exif=exif, lossless=True))
+    data[data.index(b'\x01\x0e\x00\x02')+1] = 0x1a                      # 0x011a, the resolution
+    pytest.raises(Exception, ImageOps.exif_transpose, Image.open(BytesIO(data)))
+    assert np.array_equal(open_image(bytes(data)), load_photo(bytes(data))) and open_image(bytes(data)).size == (30,40)
+
+def test_out_of_memory_is_not_damage(monkeypatch):
+    def full(self): raise MemoryError
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, 'load', full)
+    with pytest.raises(MemoryError): open_image(encoded(PHOTO))
 
 @pytest.mark.parametrize('bad', [b'', b'not a picture', encoded(PHOTO)[:200], Image.new('F', (40,30)), Image.new('I', (40,30)), Image.new('YCbCr', (40,30)), Image.new('RGB', (0,5)),
     np.zeros((30,40), np.int64), np.zeros((30,40,3)), np.zeros((2,30,40,3), np.uint8), np.zeros(7, np.uint8), torch.zeros(30,40), None, 3],
@@ -192,6 +370,12 @@ def test_decompression_bomb():
     for photo,hole in ((bytes(bomb), HOLE), (PHOTO, bytes(bomb))):
         with pytest.raises(InpaintError, match='MAX_IMAGE_PIXELS') as e: inpaint(photo, hole, NET)
         assert '\n' not in str(e.value)
+
+@pytest.mark.filterwarnings('ignore:Image size')
+def test_a_photo_above_the_pixel_limit_is_an_error(monkeypatch):
+    "Pillow only warns, up to twice the limit."
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    with pytest.raises(InpaintError, match='40x30 are more than the 1000 pixels.*set PIL.Image.MAX_IMAGE_PIXELS higher'): inpaint(encoded(PHOTO), HOLE, NET)
 
 # --- holes
 
@@ -592,6 +776,12 @@ def test_one_photo(place, out, capsys):
 def test_jpeg_is_written_with_a_warning(place, capsys):
     assert run('photo.png hole.png -o out.jpg --weights w.safetensors') == 0
     assert 'exact' in capsys.readouterr().err and Image.open('out.jpg').format == 'JPEG'
+
+def test_what_is_lost_is_told_in_one_line(place, capsys):
+    frames = [picture('RGB', 40, 30, i) for i in range(3)]
+    frames[0].save('many.tif', save_all=True, append_images=frames[1:])
+    assert run('many.tif hole.png -o out.png --weights w.safetensors') == 0
+    assert capsys.readouterr().err == 'gla_inpaint: many.tif has 3 frames or pages: the first alone is filled and kept\n'
 
 @pytest.mark.parametrize('line,why', [('photo.png hole.png -o out.xyz', '.png'), ('photo.png hole.png -o out', '.png'), ('photo.png hole.png -o photo.png', 'is an input'), ('photo.png hole.png -o ./hole.png', 'is an input'),
     ('photo.png hole.png -o link.png', 'is an input'), ('nowhere.png hole.png -o out.png', 'nowhere.png'), ('photo.png hole.png -o out.png --weights nowhere.pth', 'nowhere.pth'), ('photo.png . -o out.png', 'two files or two folders'),

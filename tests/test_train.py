@@ -1,5 +1,5 @@
 "gla_train: killed at any moment it goes on exactly; disks that are full, photos that are gone, checkpoints that are damaged."
-import csv, json, os, random, resource, subprocess, sys, time
+import csv, json, math, os, random, resource, shutil, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
@@ -128,6 +128,15 @@ def test_what_a_run_leaves(photos, whole):
     assert {p.name for p in whole.glob('*.safetensors')} == {'best.safetensors', 'last.safetensors', 'last_d.safetensors'}
 
 
+def rate(step, steps):
+    "Flat for three quarters of the run, then along a cosine to nothing"
+    return 1e-3*min(1, (1+math.cos(math.pi*(4*step/steps-3)))/2 if step > .75*steps else 1)
+
+
+def test_the_rate_follows_its_schedule(whole):
+    assert [r['lr'] for r in ending(whole)['history']] == pytest.approx([1e-3, rate(11, 12)], rel=1e-3) and rate(11, 12) < 5e-4
+
+
 def test_an_interrupt_says_how_to_go_on(photos, whole, tmp_path, monkeypatch, capsys):
     run = interrupted(photos, tmp_path/'run', monkeypatch, 9, '--epochs', 2, '--save-every', 2)
     assert f'gla_train --resume {run} goes on' in capsys.readouterr().err
@@ -151,6 +160,16 @@ def test_a_damaged_checkpoint_falls_back(photos, whole, tmp_path, monkeypatch, c
     out = capsys.readouterr().out
     assert f'{bad} is damaged' in out and 'going on from step 6' in out and bad.with_suffix('.broken').exists()
     assert_equal_runs(run, whole)
+
+
+def test_what_others_have_put_into_a_run_stays(photos, whole, tmp_path, monkeypatch):
+    "Photos that rsync has brought half, or a second run, in a folder within the run; cleaning looks into our own folders alone"
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 9, '--epochs', 2, '--save-every', 2)
+    theirs = [run/'photos/.12-a.jpg.Xk2', run/'photos/.gla-b.jpg', run/'.12-notes', run/'checkpoints/.3-x', run/'samples/deep/.gla-c.jpg']
+    ours = [run/'.gla-0a', run/'checkpoints/.gla-0b.pt', run/'samples/.gla-0c.jpg']
+    for f in theirs+ours: f.parent.mkdir(exist_ok=True); f.write_bytes(b'half')
+    assert main(['--resume', str(run)]) == 0
+    assert all(f.read_bytes() == b'half' for f in theirs) and not any(f.exists() for f in ours)
 
 
 def test_a_full_disk(photos, whole, tmp_path, monkeypatch, capsys):
@@ -200,7 +219,7 @@ def test_minutes_end_cleanly(photos, tmp_path, monkeypatch, capsys):
 
 
 def test_bfloat16_and_ablations_resume_exactly(photos, tmp_path, monkeypatch):
-    flags = '--bf16', '--without', 'gla', 'adversarial', '--epochs', 1, '--save-every', 2
+    flags = '--bf16', '--colour', '--without', 'gla', 'adversarial', '--epochs', 1, '--save-every', 2
     run = interrupted(photos, tmp_path/'run', monkeypatch, 3, *flags)
     assert main(['--resume', str(run)]) == 0 and main([str(a) for a in (photos, '--out', tmp_path/'whole', *FLAGS, *flags)]) == 0
     assert_equal_runs(run, tmp_path/'whole')
@@ -225,7 +244,7 @@ def test_trackers(photos, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('args,words', [
-    ([], 'give PHOTOS and --out RUN'), (['x'], 'give PHOTOS and --out RUN'), (['x', '--out', 'y', '--resume', 'y'], 'alone'),
+    ([], 'give PHOTOS and --out RUN'), (['x'], 'give PHOTOS and --out RUN'), (['x', '--out', 'y', '--resume', 'y'], 'alone'), (['x', '--resume', 'y'], 'alone'), (['x', '--out', 'y', '--photos', 'z'], '--photos goes with --resume'),
     (['x', '--out', 'y', '--size', '8'], '8 is not from 16'), (['x', '--out', 'y', '--epochs', '1', '--minutes', '2'], 'not allowed'), (['x', '--out', 'y', '--without', 'hinge'], 'invalid choice'),
     *((['x', '--out', 'y', flag, value], f'{value} is not from') for flag,value in (('--minutes', '0'), ('--minutes', 'nan'), ('--minutes', 'inf'), ('--lr', 'nan'), ('--lr', '0'), ('--epochs', '0'), ('--bs', '0'), ('--adversarial-from', '2')))])
 def test_wrong_arguments(args, words, capsys):
@@ -244,6 +263,117 @@ def test_compiled_training_gives_the_same_losses(photos, tmp_path):
         assert main([str(a) for a in (photos, '--out', tmp_path/name, *FLAGS, '--epochs', 1, *flags)]) == 0
     a,b = (ending(tmp_path/n)['history'][0] for n in ('plain', 'compiled'))
     for k in ('recon', 'd_loss', 'l1'): assert a[k] == pytest.approx(b[k], rel=1e-2)
+
+
+# A run's name, its length, its photos
+
+def again(run, *args): return main([str(a) for a in ('--resume', run, *args)])
+
+
+def test_weights_whose_checkpoints_were_removed_are_not_written_over(photos, whole, tmp_path, capsys):
+    run = tmp_path/'run'
+    shutil.copytree(whole, run)
+    shutil.rmtree(run/'checkpoints')
+    before = {f: f.read_bytes() for f in run.rglob('*') if f.is_file()}
+    assert again(run) == 1
+    assert f'--out OTHER --weights {run}/last.safetensors' in capsys.readouterr().err
+    assert main([str(a) for a in (photos, '--out', run, *FLAGS, '--epochs', 1)]) == 1
+    (run/'settings.json').unlink()
+    assert main([str(a) for a in (photos, '--out', run, *FLAGS, '--epochs', 1)]) == 1
+    assert 'of another run: choose another --out' in capsys.readouterr().err
+    assert all(f.read_bytes() == b for f,b in before.items() if f.name != 'settings.json')
+
+
+def test_no_weights_stand_without_a_checkpoint(photos, whole, tmp_path, monkeypatch):
+    "Killed before the first checkpoint is due, with an epoch behind it"
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 9, '--epochs', 2)
+    assert (run/'best.safetensors').exists() and newest(run).startswith('00000006')
+    assert again(run) == 0
+    assert_equal_runs(run, whole)
+
+
+@pytest.mark.parametrize('flags,name', [('--lr 1e-5', '--lr'), ('--bs 4 --size 64', '--bs and --size'), ('--bf16', '--bf16'),
+                                        ('--without gla', '--without'), ('--d-warmup 3', '--d-warmup'), ('--weights w', '--weights')])
+def test_options_that_a_run_cannot_take_any_more(whole, capsys, flags, name):
+    assert again(whole, *flags.split()) == 1
+    assert f'with another {name}, which cannot change' in capsys.readouterr().err
+    assert again(whole, *FLAGS) == 0, 'the same as before is no change'
+
+
+def test_a_longer_run(photos, tmp_path, monkeypatch, capsys):
+    "Extended before its rate fell it is the run that was meant so from the start"
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 8, '--epochs', 2, '--save-every', 2)
+    assert again(run, '--epochs', 3) == 0
+    assert json.loads((run/'settings.json').read_text())['epochs'] == 3
+    assert main([str(a) for a in (photos, '--out', tmp_path/'long', *FLAGS, '--epochs', 3, '--save-every', 2)]) == 0
+    assert_equal_runs(run, tmp_path/'long')
+    assert again(run, '--epochs', 2) == 1 and '3 epochs are done already' in capsys.readouterr().err
+    assert again(run, '--epochs', 3) == 0 and 'finished, after 18 steps' in capsys.readouterr().out
+
+
+def test_a_finished_run_is_made_longer(photos, whole, tmp_path, capsys):
+    run = tmp_path/'run'
+    shutil.copytree(whole, run)
+    assert again(run, '--epochs', 3) == 0 and 'going on from step 12' in capsys.readouterr().out
+    end = ending(run)
+    assert end['train_iter'] == 18 and [r['step'] for r in end['history']] == [6, 12, 18]
+    assert [r['lr'] for r in end['history']] == pytest.approx([rate(5, 12), rate(11, 12), rate(17, 18)], rel=1e-3)
+    assert again(run, '--minutes', end['spent']+.05) == 0
+    assert ending(run)['train_iter'] > 18 and ending(run)['spent'] >= end['spent']+.05
+    assert again(run, '--minutes', .01) == 1 and 'minutes are spent' in capsys.readouterr().err
+
+
+def test_photos_that_have_moved(photos, whole, tmp_path, monkeypatch, capsys):
+    first,run,now = tmp_path/'first',tmp_path/'run',tmp_path/'disk/now'
+    for i,p in enumerate(sorted(photos.glob('*.png'))):
+        (first/f'{i%2}').mkdir(parents=True, exist_ok=True)
+        shutil.copy(p, first/f'{i%2}/{i//2}.png')              # the same names in two folders
+    flags = ['--epochs', 2, '--save-every', 2]
+    assert main([str(a) for a in (first, '--out', tmp_path/'straight', *FLAGS, *flags)]) == 0
+    run = interrupted(first, tmp_path/'run', monkeypatch, 9, *flags)
+    now.parent.mkdir()
+    first.rename(now)
+    gone = now/'0/3.png'
+    held = gone.read_bytes()
+    gone.unlink()
+    assert again(run, '--photos', now) == 1 and f'3.png of this run is not in {now}' in capsys.readouterr().err
+    gone.write_bytes(held+b'x')
+    assert again(run, '--photos', now) == 1 and 'another photo than this run' in capsys.readouterr().err
+    gone.write_bytes(held)
+    assert again(run, '--photos', tmp_path/'nowhere') == 1 and 'no folder' in capsys.readouterr().err
+    assert again(run, '--photos', now) == 0
+    assert all(str(now) in p for p in json.loads((run/'settings.json').read_text())['train'])
+    assert_equal_runs(run, tmp_path/'straight')
+
+
+def test_a_start_that_fails_leaves_the_name_free(photos, whole, tmp_path, monkeypatch, capsys):
+    line = [str(a) for a in (photos, '--out', tmp_path/'run', *FLAGS, '--epochs', 1)]
+    weights = ['--weights', str(whole/'last.safetensors')]
+    with monkeypatch.context() as m:
+        m.setattr(train, 'run_learner', lambda s: (_ for _ in ()).throw(OSError('no disk')))
+        assert main(line + weights) == 1 and 'nothing had been saved yet' in capsys.readouterr().err
+    assert (tmp_path/'run/start_d.safetensors').exists()
+    assert main(line) == 0 and not list((tmp_path/'run').glob('start*')), 'nothing is left of the other start'
+    assert main(line) == 1 and 'holds a run already' in capsys.readouterr().err
+
+
+def test_a_second_process_in_a_run_is_refused(photos, whole, tmp_path, capsys):
+    "The lock goes with its owner, even where loader processes outlive it"
+    run = tmp_path/'run'
+    shutil.copytree(whole, run)
+    owner = subprocess.Popen([sys.executable, '-c', f"""
+import os, sys, time
+from pathlib import Path
+from gla_inpaint.train import only_here
+with only_here(Path({str(run)!r})):
+    print('held', flush=True)
+    time.sleep(100)"""], stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout.readline() == 'held\n'
+        assert again(run, '--epochs', 3) == 1 and f'another process trains in {run}' in capsys.readouterr().err
+        assert main([str(a) for a in (photos, '--out', tmp_path/'other', *FLAGS, '--epochs', 1)]) == 0
+    finally: owner.kill(); owner.wait()
+    assert again(run) == 0
 
 
 # Beginning with another run's weights
@@ -265,16 +395,17 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(photos, whole, 
     assert status and why in err and 'Traceback' not in err and not (tmp_path/'run').exists()
 
 
-def test_settings_that_somebody_has_broken(tmp_path, capsys):
-    (tmp_path/'settings.json').write_text('{"size": 3')
+@pytest.mark.parametrize('text', ['{"size": 3', '{"size": 3}', '[]', '"x"', ''])
+def test_settings_that_somebody_has_broken(tmp_path, capsys, text):
+    (tmp_path/'settings.json').write_text(text)
     assert main(['--resume', str(tmp_path)]) == 1
     assert 'settings.json has been changed' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('error', [MemoryError, torch.cuda.OutOfMemoryError])
 def test_out_of_memory(tmp_path, monkeypatch, capsys, error):
-    (tmp_path/'settings.json').write_text('{}')
-    def full(out): raise error('of so and so many GiB')
+    (tmp_path/'settings.json').write_text(json.dumps(dict(train=[], valid=[], width=2, bs=2)))
+    def full(out, **changes): raise error('of so and so many GiB')
     monkeypatch.setattr(train, 'train_run', full)
     assert main(['--resume', str(tmp_path)]) == 1
     err = capsys.readouterr().err
