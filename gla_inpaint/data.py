@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['HELD_OUT', 'PLACES365', 'IMAGENET', 'CELEBA_HQ', 'sample_photos', 'can_open', 'find_photos', 'to_tensor', 'show_rows',
            'crop_box', 'crop_photo', 'recolour', 'to_pair', 'InpaintDataset', 'InpaintDL', 'split_photos',
-           'split_places365', 'split_imagenet', 'split_celeba_hq', 'make_loaders', 'inpaint_dataloaders']
+           'split_places365', 'split_imagenet', 'split_celeba_hq', 'make_loaders', 'without', 'inpaint_dataloaders']
 
 # %% ../nbs/01_data.ipynb #01_data-05
 import re, warnings
+from hashlib import sha256
 from numbers import Integral
 from pathlib import Path
 
@@ -16,11 +17,11 @@ import numpy as np, torch, matplotlib.pyplot as plt
 from PIL import Image, ImageOps
 from torch import Tensor
 from fastai.data.core import DataLoaders, TfmdDL
-from fastai.data.transforms import get_files
 from fastai.torch_core import default_device, to_cpu
 
 from .masks import hole_of_ratio, mask_from_hole
-from .pictures import SUFFIXES, UNREADABLE, load_photo, open_picture, read_header
+from .pictures import (SUFFIXES, UNREADABLE, load_photo, open_picture, picture_files,
+                                  read_header)
 
 # %% ../nbs/01_data.ipynb #01_data-08
 HELD_OUT = ('coffee', 'chelsea') # the embedded photos that no network of ours is trained on
@@ -45,10 +46,10 @@ def can_open(
 def find_photos(
     path, # folder, searched with the folders in it, or list of paths and PIL images
 )->list: # those that can be opened; of a folder sorted by name
-    "All photographs of a folder or a list. Unreadable ones are named in a warning and left out; a missing folder or no photograph at all is an OSError."
+    "All photographs of a folder, as `picture_files` finds them, or of a list. Unreadable ones are named in a warning and left out; a missing folder or no photograph at all is an OSError."
     if isinstance(path, (str, Path)):
         if not Path(path).is_dir(): raise NotADirectoryError(f"there is no folder {path}")
-        files,where = sorted(get_files(path, SUFFIXES)),f"under {path} with a suffix of {' '.join(SUFFIXES)}"
+        files,where = picture_files(path),f"under {path} with a suffix of {' '.join(SUFFIXES)}"
     else: files,where = list(path),"in the list"
     good = [f for f in files if can_open(f)]
     if not good: raise FileNotFoundError(f"no readable photo {where} ({len(files)} looked at)")
@@ -262,7 +263,7 @@ def _first_folder(root, names):
 def _published(root, names, pattern, tree):
     "The first of the folders that is there, and its photos, sorted; or an error that shows the tree"
     folder = _first_folder(root, names)
-    files = sorted(get_files(folder, SUFFIXES)) if folder else []
+    files = picture_files(folder) if folder else []
     odd = [f for f in files if not re.fullmatch(pattern, f.name)]
     if files and not odd: return folder,files
     wrong = f"{odd[0]} is not named like a photo of this dataset" if odd else f"{folder} holds no photos" if folder else f"{root} is not this dataset"
@@ -281,12 +282,12 @@ def split_places365(
     "Places365 as in section 4.2: tests on `n` random photos of the validation set. ValueError, with the expected tree, for other folders."
     val,files = _published(root, ('val_large', 'val_256', 'val'), r'Places365_val_\d{8}\.jpg', PLACES365)
     listed = Path(root)/'places365_val.txt'
-    names = {l.split()[0].rsplit('/')[-1] for l in listed.read_text().splitlines() if l.strip()} if listed.exists() else set()
+    names = {l.split()[0].rsplit('/')[-1] for l in listed.read_text(encoding='utf-8').splitlines() if l.strip()} if listed.exists() else set()
     missing = sorted(names - {f.name for f in files})
     if missing: raise ValueError(f"{len(missing)} of the {len(names)} photos in {listed.name} are missing in {val}, the first is {missing[0]}: unpack the archive again")
     size = val.name[3:]
     train = _first_folder(root, (f'data{size}_standard', f'data{size}') if size else ('train',))
-    return sorted(get_files(train, SUFFIXES)) if train else [],_choose(files, n, seed)
+    return picture_files(train) if train else [],_choose(files, n, seed)
 
 def split_imagenet(
     root, # folder of the dataset
@@ -296,7 +297,7 @@ def split_imagenet(
     "ImageNet as in section 4.2: tests on `n` random photos of the test set. ValueError, with the expected tree, for other folders."
     test,files = _published(root, ('test', 'ILSVRC/Data/CLS-LOC/test', 'Data/CLS-LOC/test'), r'ILSVRC2012_test_\d{8}\.JPEG', IMAGENET)
     train = _first_folder(test.parent, ('train',))
-    return sorted(get_files(train, SUFFIXES)) if train else [],_choose(files, n, seed)
+    return picture_files(train) if train else [],_choose(files, n, seed)
 
 def split_celeba_hq(
     root, # folder of the dataset, or of its numbered files
@@ -329,6 +330,27 @@ def make_loaders(
     loaders = [InpaintDL(d, bs=bs, shuffle=d.train, drop_last=d.train and len(d) >= bs, **kwargs) for d in sets]
     return DataLoaders(*loaders, device=device or default_device())
 
+def without(
+    photos:list, # paths
+    held:list, # paths, and perhaps PIL images
+)->list: # those photos that are not held, nor copies of one that is
+    "What is left to train on. Only files of equal size are compared, so few of many are read."
+    size = lambda p: Path(p).stat().st_size
+    content = lambda p: sha256(Path(p).read_bytes()).digest()
+    held = [p for p in held if isinstance(p, (str, Path))]
+    sizes,known = set(map(size, held)),set(map(content, held))
+    return [p for p in photos if size(p) not in sizes or content(p) not in known]
+
+def _split(path, valid, seed):
+    "The photos to train on, and those to validate on"
+    photos = find_photos(path)
+    if isinstance(valid, (int, float)): return split_photos(photos, valid, seed)
+    held = find_photos(valid)
+    # a list to train on is taken as it is
+    if isinstance(path, (str, Path)): photos = without(photos, held)
+    if not photos: raise ValueError(f"all photos of {path} are held for validation: none is left to train on")
+    return photos,held
+
 def inpaint_dataloaders(
     path, # folder of photos, searched with the folders in it, or list of paths or PIL images
     size=256, # pixels, or (height, width), each 16 or more
@@ -344,8 +366,7 @@ def inpaint_dataloaders(
     "Training and validation loaders over any photographs. ValueError or OSError say what is wrong with the arguments or the folder; damaged files are named and skipped."
     size = to_pair(size)
     if not isinstance(bs, Integral) or bs < 1: raise ValueError(f"bs must be a whole number, 1 or more, not {bs!r}")
-    photos = find_photos(path)
-    photos,held = split_photos(photos, valid, seed) if isinstance(valid, (int, float)) else (photos, find_photos(valid))
+    photos,held = _split(path, valid, seed)
     dls = make_loaders(photos, held, size, bs, ratio, seed, device=device, colour=colour, num_workers=num_workers, **kwargs)
     dls.path = Path(path if isinstance(path, (str, Path)) else '.')
     return dls

@@ -1,5 +1,5 @@
 "What the notebook on photos cannot show: worker processes, a fresh interpreter, odd and damaged files, a whole Learner."
-import hashlib, io, itertools, os, subprocess, sys, warnings, zlib
+import hashlib, io, itertools, os, shutil, subprocess, sys, warnings, zlib
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
@@ -448,6 +448,67 @@ def test_valid_as_folder_and_list(album, tmp_path_factory):
     for valid in (other, str(other), [other/'v.png'], [picture(50)]):
         dls = loaders(album, valid=valid)
         assert len(dls.train_ds) == 11 and len(dls.valid_ds) == 1 and dls.valid.one_batch()[2].shape == (1,3,32,32)
+
+def inside(album, *names):
+    (album/'val').mkdir()
+    for n in names: (album/n).rename(album/'val'/n)
+    return album/'val'
+
+@pytest.mark.parametrize('how', [str, list])
+def test_validation_photos_that_lie_in_the_training_folder_are_not_trained_on(album, how):
+    val = inside(album, 'p00.jpg', 'p01.jpg')
+    dls = loaders(album, valid=str(val) if how is str else sorted(val.iterdir()))
+    assert sorted(p.name for p in dls.train_ds.photos) == [f'p{i:02d}.jpg' for i in range(2, 11)]
+    assert sorted(p.name for p in dls.valid_ds.photos) == ['p00.jpg', 'p01.jpg']
+
+def test_copies_and_links_of_validation_photos_are_not_trained_on(album):
+    "Copied to the folder for validation, not moved; and under other names"
+    val = inside(album, 'p00.jpg', 'p01.jpg')
+    shutil.copy(val/'p00.jpg', album/'holiday.jpg'); (album/'link.jpg').symlink_to(val/'p01.jpg')
+    other = bytearray((val/'p00.jpg').read_bytes()); other[-4] ^= 1; (album/'same_size.jpg').write_bytes(other)
+    dls = loaders(album, valid=val)
+    assert sorted(p.name for p in dls.train_ds.photos) == [f'p{i:02d}.jpg' for i in range(2, 11)] + ['same_size.jpg']
+
+def test_a_folder_that_is_all_held_for_validation(album):
+    with pytest.raises(ValueError, match='none is left to train on'): loaders(album, valid=album)
+
+def output(folder, **files):
+    folder.mkdir()
+    for name,text in files.items(): (folder/name.replace('__', '.')).write_text(text)
+    picture().save(folder/'sample.png')
+    return folder
+
+def test_what_our_commands_have_written_is_no_photo(album):
+    output(album/'run', settings__json='{"size": 64, "versions": {"gla_inpaint": "0.1"}}')
+    output(album/'holes', manifest__json='{"n": 3, "made_by": "gla_inpaint 0.1"}')
+    output(album/'scores', rows__csv='bucket,photo,hole,method,photo_sha256,hole_sha256\n')
+    output(album/'demo', losses__png='', inpainter__safetensors='')
+    with pytest.warns(UserWarning) as caught: found = find_photos(album)
+    assert [f.name for f in found] == [f'p{i:02d}.jpg' for i in range(11)]
+    assert sorted(str(w.message) for w in caught) == sorted(f'skipping {album/d}: a command of gla_inpaint has written it' for d in ('run', 'holes', 'scores', 'demo'))
+
+def test_files_of_others_with_such_names_do_no_harm(album):
+    "A manifest.json comes with many datasets."
+    for i,(name,text) in enumerate({'manifest__json': '{"photos": 3}', 'settings__json': '[]', 'rows__csv': 'a,b\n', 'losses__png': ''}.items()): output(album/f'd{i}', **{name: text})
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', 'skipping .* a command')
+        warnings.filterwarnings('ignore', 'skipping .*losses.png')
+        assert len(find_photos(album)) == 15
+
+def test_links_that_lead_in_a_circle(album):
+    (album/'a').mkdir(); picture(30).save(album/'a'/'x.png')
+    (album/'a'/'up').symlink_to(album, target_is_directory=True); (album/'again').symlink_to(album/'a', target_is_directory=True)
+    (album/'broken').symlink_to(album/'nowhere', target_is_directory=True)
+    assert [f.name for f in find_photos(album)] == ['x.png'] + [f'p{i:02d}.jpg' for i in range(11)]
+
+def test_photos_behind_a_link_are_found(album, tmp_path_factory):
+    other = tmp_path_factory.mktemp('other'); picture(30).save(other/'x.png')
+    (album/'elsewhere').symlink_to(other, target_is_directory=True)
+    assert len(find_photos(album)) == 12
+
+def test_a_folder_of_heic_photos_is_told_so(tmp_path):
+    for i in range(3): (tmp_path/f'IMG_{i}.HEIC').write_bytes(b'\0\0\0\x18ftypheic')
+    with pytest.warns(UserWarning, match='skipping 3 HEIC photos.*save them as JPEG'), pytest.raises(FileNotFoundError): find_photos(tmp_path)
 
 def test_few_photos(album):
     one = find_photos(album)[:1]

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np, pytest, tifffile, torch
 from hypothesis import given, settings, strategies as st
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageFilter, ImageOps, PngImagePlugin
 
 from gla_inpaint import inference
 from gla_inpaint.data import sample_photos
 from gla_inpaint.generator import Inpainter, composite
+from gla_inpaint.masks import free_form_hole
 from gla_inpaint.pictures import load_photo
 from gla_inpaint.inference import (InpaintError, find_crops, inpaint, load_inpainter, main, membrane, open_image, read_hole, save_inpainter, shrink)
 
@@ -294,7 +295,8 @@ def test_16_bits_in_other_formats():
     jp2[at+5] = 15                                                      # the second colour
     for data in (ppm, plain, bytes(jp2)):
         with pytest.raises(InpaintError, match='16 bits per colour'): inpaint(data, HOLE, NET)
-    assert read_hole(ppm, (40,30)).any(), "a hole is cut at one half anyway"
+    drawn = b'P6 40 30 65535\n'+np.repeat(HOLE[...,None]*np.array(65535, '>u2'), 3, -1).tobytes()
+    assert np.array_equal(read_hole(drawn, (40,30)), HOLE), "a hole is cut at one half anyway"
     grey = encoded(picture('I;16', 40, 30), 'JPEG2000')
     assert inpaint(grey, HOLE, NET).mode == 'I;16'
 
@@ -390,6 +392,40 @@ def test_alpha_of_a_hole_is_laid_over_black():
     clear[...,3] = HOLE*255
     assert np.array_equal(read_hole(clear, (40,30)), HOLE)
     assert np.array_equal(read_hole(clear[...,2:], (40,30)), HOLE)
+
+@pytest.mark.parametrize('name', sorted(sample_photos()))
+@pytest.mark.parametrize('form', ['RGB', 'L', 'P', 'RGBA', 'file', 'I;16'])
+def test_a_photo_is_not_taken_for_a_hole(name, form):
+    "Swapped arguments, or the same folder twice"
+    photo = sample_photos()[name].resize((160,120))
+    hole = encoded(photo, 'JPEG') if form == 'file' else Image.fromarray(np.asarray(photo.convert('L')).astype(np.uint16)*257) if form == 'I;16' else photo.convert(form)
+    with pytest.raises(InpaintError, match='looks like a photo. The photo comes first'): inpaint(PHOTO, hole, NET, resize_hole=True)
+
+@pytest.mark.parametrize('ink, paper', [((255,255,255), (0,0,0)), ((255,255,0), (0,0,90)), ((0,255,0), (0,0,0)), ((255,160,255), (20,60,20)), ((200,200,200), (60,60,60))])
+@pytest.mark.parametrize('quality', [30, 75, 95])
+def test_drawings_in_two_tones_are_holes(ink, paper, quality):
+    for seed in range(6):
+        drawn = free_form_hole((200,300), seed=seed)
+        im = Image.fromarray(np.where(drawn[...,None], ink, paper).astype(np.uint8))
+        for src in (im, encoded(im, 'JPEG', quality=quality)): assert (read_hole(src, (300,200)) ^ drawn).mean() < .01
+
+@pytest.mark.parametrize('soft', [1, 3, 6])
+def test_a_soft_brush_is_a_hole(soft):
+    for seed in range(6):
+        drawn = free_form_hole((200,300), seed=seed)
+        im = Image.fromarray(drawn).convert('L').filter(ImageFilter.GaussianBlur(soft))
+        assert (read_hole(im, (300,200)) ^ drawn).mean() < .1
+
+def test_a_hole_in_the_alpha_of_a_photo_is_offered():
+    "A photo with a part erased is what some services take as a hole"
+    erased = sample_photos()['coffee'].resize((160,120))
+    erased.putalpha(Image.fromarray(~square(120, 160, (30,40), 30)).convert('L'))
+    with pytest.raises(InpaintError, match='looks like a photo.*transparent part.*getchannel') as e: inpaint(erased.convert('RGB'), erased, NET)
+    assert '\n' not in str(e.value)
+    as_told = ImageOps.invert(erased.convert('RGBA').getchannel('A'))
+    assert np.array_equal(read_hole(as_told, (160,120)), square(120, 160, (30,40), 30))
+    black_ink = Image.new('RGBA', (160,120)); black_ink.paste((0,0,0,255), (30,40,60,70))
+    with pytest.raises(InpaintError, match='nothing to fill.*getchannel'): inpaint(erased.convert('RGB'), black_ink, NET)
 
 def test_greys_are_cut_at_one_half():
     assert read_hole(np.array([[127,128]], np.uint8), (2,1)).tolist() == [[False,True]]
@@ -785,7 +821,7 @@ def test_what_is_lost_is_told_in_one_line(place, capsys):
 
 @pytest.mark.parametrize('line,why', [('photo.png hole.png -o out.xyz', '.png'), ('photo.png hole.png -o out', '.png'), ('photo.png hole.png -o photo.png', 'is an input'), ('photo.png hole.png -o ./hole.png', 'is an input'),
     ('photo.png hole.png -o link.png', 'is an input'), ('nowhere.png hole.png -o out.png', 'nowhere.png'), ('photo.png hole.png -o out.png --weights nowhere.pth', 'nowhere.pth'), ('photo.png . -o out.png', 'two files or two folders'),
-    ('photo.png photo.png -o out.png --weights photo.png', 'weights'), ('cmyk.tif hole.png -o out.png', 'tif'), ('photo.png hole.png -o photo.png/out.png', 'photo.png')])
+    ('photo.png hole.png -o out.png --weights photo.png', 'weights'), ('photo.png photo.png -o out.png', 'same file'), ('hole.png photo.png -o out.png', 'looks like a photo'), ('cmyk.tif hole.png -o out.png', 'tif'), ('photo.png hole.png -o photo.png/out.png', 'photo.png')])
 def test_mistakes_cost_one_line(place, line, why, capsys):
     os.symlink('photo.png', 'link.png')
     picture('CMYK', 40, 30).save('cmyk.tif')
