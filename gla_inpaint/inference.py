@@ -20,6 +20,8 @@ from io import BytesIO
 from itertools import product
 from pathlib import Path
 from secrets import token_hex
+from threading import Lock, RLock
+from weakref import WeakKeyDictionary
 from PIL import Image, PngImagePlugin
 from fastcore.foundation import L
 from fastcore.imports import in_ipython
@@ -503,19 +505,26 @@ def network_of(
     if not isinstance(net, nn.Module): raise InpaintError(f"{type(model).__name__} is no model: give an Inpainter, a Learner, a path of weights or None")
     return net
 
+_locks,_one_by_one = WeakKeyDictionary(),Lock()
+
+def _lock(net):
+    "The lock of a network, the same for all threads"
+    with _one_by_one: return _locks.setdefault(net, RLock())
+
 @contextmanager
 def at_work(
     net:nn.Module, # comes back as it was
     device:str='auto', # 'auto': where it is
 ): # yields the network in eval mode, without gradients
-    "Borrow a network for inference"
-    modes,home = {m: m.training for m in net.modules()},next(net.parameters()).device
-    try:
-        net.eval().to(home if device == 'auto' else pick_device(device))
-        with torch.inference_mode(): yield net
-    finally:
-        net.to(home)
-        for m,training in modes.items(): m.training = training
+    "Borrow a network for inference. One thread has it at a time: another would take eval mode for its own."
+    with _lock(net):
+        modes,home = {m: m.training for m in net.modules()},next(net.parameters()).device
+        try:
+            net.eval().to(home if device == 'auto' else pick_device(device))
+            with torch.inference_mode(): yield net
+        finally:
+            net.to(home)
+            for m,training in modes.items(): m.training = training
 
 # %% ../nbs/09_inference.ipynb #09_inference-48
 def _unknown(hole, alpha):

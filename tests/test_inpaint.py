@@ -1,7 +1,9 @@
 "Inference: any photo, any hole, hostile files, the command. What a notebook cannot show: many random cases, processes, memory."
 import json, os, random, subprocess, sys, warnings
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from time import sleep
 
 import numpy as np, pytest, tifffile, torch
 from hypothesis import given, settings, strategies as st
@@ -594,6 +596,20 @@ def test_mode_device_and_gradients_are_left_alone():
     inpaint(PHOTO, HOLE, watch)
     assert watch.seen[0][2:] == (True,False) and watch.training
     with pytest.raises(InpaintError, match='NaN'): inpaint(PHOTO, HOLE, nan_net().train())
+
+def test_threads_that_share_a_network_leave_its_mode_as_it_was():
+    "As in a web server that fills photos while it trains"
+    class Slow(Watch):
+        def forward(self, holed, mask):
+            sleep(.02)
+            return super().forward(holed, mask)
+    net = Slow(32).train()
+    with ThreadPoolExecutor(4) as pool: outs = list(pool.map(lambda _: inpaint(PHOTO, HOLE, net).tobytes(), range(12)))
+    assert net.training and len(net.seen) == 12 and len(set(outs)) == 1
+    assert not any(training for *_,training in net.seen), 'none was ever asked in training mode'
+
+def test_a_thread_may_borrow_twice():
+    with inference.at_work(NET), inference.at_work(NET) as net: assert net is NET and not net.training
 
 def nan_net():
     net = tiny()
