@@ -10,7 +10,7 @@ __all__ = ['MODES', 'LUMA', 'NOTHING_WHITE', 'KEPT', 'CONTEXT', 'DEFAULT_WEIGHTS
            'load_inpainter', 'network_of', 'at_work', 'inpaint', 'save_photo', 'inpaint_file', 'inpaint_folder', 'main']
 
 # %% ../nbs/09_inference.ipynb #09_inference-03
-import argparse, numbers, os, sys, torch, warnings
+import argparse, numbers, os, re, sys, torch, warnings
 import numpy as np, torch.nn as nn, torch.nn.functional as F
 import gla_inpaint
 from collections import defaultdict
@@ -437,13 +437,21 @@ def save_inpainter(
     state = {k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k,v in net.state_dict().items()}
     with replacing(path) as tmp: tmp.write_bytes(save(state, {k: str(v) for k,v in about.items()}))
 
+def _bare_names(state):
+    "A state dict without the prefixes that torch.compile and several processes put before names"
+    return {re.sub(r'^(module\.)+', '', k.replace('_orig_mod.', '')): v for k,v in state.items()}
+
 def _read_weights(path):
     "State dict of a .safetensors or .pth file, and a dict of strings about it"
+    if path.is_dir(): raise InpaintError("this is a folder: give a file in it, such as best.safetensors of a run")
     if path.suffix == '.safetensors':
-        with safe_open(path, 'pt') as f: return {k: f.get_tensor(k) for k in f.keys()},f.metadata() or {}
+        with safe_open(path, 'pt') as f: return _bare_names({k: f.get_tensor(k) for k in f.keys()}),f.metadata() or {}
     if path.suffix not in ('.pth', '.pt'): raise InpaintError("weights come as .safetensors or .pth")
     with torch.serialization.safe_globals([L]): state = torch.load(path, map_location='cpu', weights_only=True)
-    return state.get('model', state),{}
+    if 'nets' in state and 'opts' in state:
+        raise InpaintError("this is a checkpoint, with which a run goes on: give last.safetensors or best.safetensors "
+                           "in the folder of the run")
+    return _bare_names(state.get('model', state)),{}
 
 # %% ../nbs/09_inference.ipynb #09_inference-43
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors' # what `load_inpainter` takes where none are given
@@ -455,7 +463,9 @@ def fit_network(state:dict # name: tensor
     for mpga,gla in product((True,False), repeat=2):
         with torch.device('meta'): names = Inpainter(4, mpga, gla).state_dict()
         if names.keys() == state.keys(): break
-    else: raise InpaintError("these are not the weights of an Inpainter: the names of their tensors differ")
+    else:
+        raise InpaintError("these are not the weights of an Inpainter: the names of their tensors differ. "
+                           "(A name that ends in _d is a discriminator's)")
     if not all(v.is_floating_point() and v.isfinite().all() for v in state.values()): raise InpaintError("these weights hold NaN or infinity")
     with torch.device('meta'): net = Inpainter(len(state[next(iter(names))]), mpga, gla)
     net.load_state_dict({k: v.float() for k,v in state.items()}, assign=True)
