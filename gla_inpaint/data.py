@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HELD_OUT', 'PLACES365', 'IMAGENET', 'CELEBA_HQ', 'sample_photos', 'can_open', 'find_photos', 'to_tensor', 'show_rows',
-           'crop_box', 'crop_photo', 'recolour', 'to_pair', 'InpaintDataset', 'InpaintDL', 'split_photos',
+           'crop_box', 'crop_photo', 'load_crop', 'recolour', 'to_pair', 'InpaintDataset', 'InpaintDL', 'split_photos',
            'split_places365', 'split_imagenet', 'split_celeba_hq', 'make_loaders', 'without', 'inpaint_dataloaders']
 
 # %% ../nbs/01_data.ipynb #01_data-05
@@ -21,7 +21,7 @@ from fastai.torch_core import default_device, to_cpu
 
 from .masks import hole_of_ratio, mask_from_hole
 from .pictures import (SUFFIXES, UNREADABLE, load_photo, open_picture, picture_files,
-                                  read_header)
+                                  read_header, seen_size, shrunk, to_rgb)
 
 # %% ../nbs/01_data.ipynb #01_data-08
 HELD_OUT = ('coffee', 'chelsea') # the embedded photos that no network of ours is trained on
@@ -92,14 +92,34 @@ def crop_box(
     x,y = u*(W-bw),v*(H-bh)
     return x,y,x+bw,y+bh
 
+def _cut(photo, box, size, rng):
+    "Scale a box to `size`, and mirror every other one"
+    crop = photo.resize(size[::-1], Image.LANCZOS, box=box)
+    return ImageOps.mirror(crop) if rng is not None and rng.random() < .5 else crop
+
 def crop_photo(
     photo:Image.Image, # RGB
     size:tuple, # (height, width)
     rng:np.random.Generator=None, # None takes the largest box, in the middle, and never flips
 )->Image.Image: # of exactly `size`
     "Cut out `crop_box`, scale it to `size`, and mirror every other one."
-    crop = photo.resize(size[::-1], Image.LANCZOS, box=crop_box(photo.size, size, rng))
-    return ImageOps.mirror(crop) if rng is not None and rng.random() < .5 else crop
+    return _cut(photo, crop_box(photo.size, size, rng), size, rng)
+
+def load_crop(
+    src, # path or PIL image
+    size:tuple, # (height, width)
+    rng:np.random.Generator=None, # None takes the largest box, in the middle, and never flips
+)->Image.Image: # RGB, of exactly `size`
+    "Read a photo and cut out `crop_photo`. With a generator a JPEG is decoded no larger than its box needs."
+    im = open_picture(src)
+    if rng is None or im is src or im.format not in ('JPEG', 'MPO'):
+        return crop_photo(to_rgb(im), size, rng)
+    w,h = seen_size(im)
+    l,t,r,b = crop_box((w,h), size, rng)
+    photo = to_rgb(shrunk(im, min((r-l)/size[1], (b-t)/size[0])))
+    # the box, in the smaller photo
+    x,y = photo.width/w,photo.height/h
+    return _cut(photo, (l*x, t*y, r*x, b*y), size, rng)
 
 # %% ../nbs/01_data.ipynb #01_data-27b
 def recolour(
@@ -149,12 +169,13 @@ class InpaintDataset:
         return np.random.default_rng((self.seed, self.epoch if self.train else 0, i))
 
     def load(self,
-        i:int, # index of the photo
-    )->Image.Image: # RGB
-        "Photo `i`, or the next that can be read; each that cannot is named in a warning. OSError if none can."
+        i:int, # index of the sample
+    )->tuple: # the crop, RGB, and the generator that drew it, to go on with
+        "The crop of photo `i`, or of the next that can be read; each that cannot is named in a warning. OSError if none can."
         n = len(self)
         for j in range(i, i+n):
-            try: return load_photo(self.photos[j%n])
+            rng = self.rng(i)
+            try: return load_crop(self.photos[j%n], self.size, rng if self.train else None),rng
             except UNREADABLE as e: warnings.warn(f"skipping {self.photos[j%n]}: {e}")
         raise OSError(f"none of the {n} photos can be read any more")
 
@@ -163,8 +184,8 @@ class InpaintDataset:
     )->tuple: # (holed, mask, truth)
         "Sample `i` of the current pass."
         i = range(len(self))[i] # -1 is the last; past the end is an IndexError
-        rng = self.rng(i)
-        truth = to_tensor(crop_photo(self.load(i), self.size, rng if self.train else None))
+        crop,rng = self.load(i)
+        truth = to_tensor(crop)
         mask = mask_from_hole(hole_of_ratio(self.size, self.ratio, rng))
         if self.train and self.colour: truth = recolour(truth, rng)
         return truth*mask,mask,truth

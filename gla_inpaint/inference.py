@@ -11,7 +11,7 @@ __all__ = ['MODES', 'LUMA', 'NOTHING_WHITE', 'KEPT', 'CONTEXT', 'DEFAULT_WEIGHTS
            'inpaint_file', 'inpaint_folder', 'main']
 
 # %% ../nbs/09_inference.ipynb #09_inference-03
-import argparse, numbers, os, sys, torch, warnings
+import argparse, numbers, os, re, sys, torch, warnings
 import numpy as np, torch.nn as nn, torch.nn.functional as F
 import gla_inpaint
 from collections import defaultdict
@@ -21,6 +21,8 @@ from io import BytesIO
 from itertools import product
 from pathlib import Path
 from secrets import token_hex
+from threading import Lock, RLock
+from weakref import WeakKeyDictionary
 from PIL import Image, PngImagePlugin
 from fastcore.foundation import L
 from fastcore.imports import in_ipython
@@ -472,14 +474,22 @@ def save_inpainter(
     state = {k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k,v in net.state_dict().items()}
     with replacing(path) as tmp: tmp.write_bytes(save(state, {k: str(v) for k,v in about.items()}))
 
+def _bare_names(state):
+    "A state dict without the prefixes that torch.compile and several processes put before names"
+    return {re.sub(r'^(module\.)+', '', k.replace('_orig_mod.', '')): v for k,v in state.items()}
+
 def _read_weights(path):
     "State dict of a .safetensors or .pth file, and a dict of strings about it"
+    if path.is_dir(): raise InpaintError("this is a folder: give a file in it, such as best.safetensors of a run")
     if path.suffix == '.safetensors':
-        with safe_open(path, 'pt') as f: return {k: f.get_tensor(k) for k in f.keys()},f.metadata() or {}
+        with safe_open(path, 'pt') as f: return _bare_names({k: f.get_tensor(k) for k in f.keys()}),f.metadata() or {}
     if path.suffix not in ('.pth', '.pt'): raise InpaintError("weights come as .safetensors or .pth")
     with torch.serialization.safe_globals([L]): state = torch.load(path, map_location='cpu', weights_only=True)
+    if 'nets' in state and 'opts' in state:
+        raise InpaintError("this is a checkpoint, with which a run goes on: give last.safetensors or best.safetensors "
+                           "in the folder of the run")
     # learn.save writes no settings: taken as those of a new Inpainter
-    return state.get('model', state),dict(candidates='known', scale='50')
+    return _bare_names(state.get('model', state)),dict(candidates='known', scale='50')
 
 # %% ../nbs/09_inference.ipynb #09_inference-43
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors' # what `load_inpainter` takes where none are given
@@ -494,7 +504,9 @@ def fit_network(
     for mpga,gla in product((True,False), repeat=2):
         with torch.device('meta'): names = Inpainter(4, mpga, gla).state_dict()
         if names.keys() == state.keys(): break
-    else: raise InpaintError("these are not the weights of an Inpainter: the names of their tensors differ")
+    else:
+        raise InpaintError("these are not the weights of an Inpainter: the names of their tensors differ. "
+                           "(A name that ends in _d is a discriminator's)")
     if not all(v.is_floating_point() and v.isfinite().all() for v in state.values()): raise InpaintError("these weights hold NaN or infinity")
     with torch.device('meta'): net = Inpainter(len(state[next(iter(names))]), mpga, gla, candidates, scale)
     net.load_state_dict({k: v.float() for k,v in state.items()}, assign=True)
@@ -545,19 +557,26 @@ def network_of(
     if not isinstance(net, nn.Module): raise InpaintError(f"{type(model).__name__} is no model: give an Inpainter, a Learner, a path of weights or None")
     return net
 
+_locks,_one_by_one = WeakKeyDictionary(),Lock()
+
+def _lock(net):
+    "The lock of a network, the same for all threads"
+    with _one_by_one: return _locks.setdefault(net, RLock())
+
 @contextmanager
 def at_work(
     net:nn.Module, # comes back as it was
     device:str='auto', # 'auto': where it is
 ): # yields the network in eval mode, without gradients
-    "Borrow a network for inference"
-    modes,home = {m: m.training for m in net.modules()},next(net.parameters()).device
-    try:
-        net.eval().to(home if device == 'auto' else pick_device(device))
-        with torch.inference_mode(): yield net
-    finally:
-        net.to(home)
-        for m,training in modes.items(): m.training = training
+    "Borrow a network for inference. One thread has it at a time: another would take eval mode for its own."
+    with _lock(net):
+        modes,home = {m: m.training for m in net.modules()},next(net.parameters()).device
+        try:
+            net.eval().to(home if device == 'auto' else pick_device(device))
+            with torch.inference_mode(): yield net
+        finally:
+            net.to(home)
+            for m,training in modes.items(): m.training = training
 
 # %% ../nbs/09_inference.ipynb #09_inference-48
 def _unknown(hole, alpha):

@@ -10,7 +10,7 @@ from fastai.data.core import TfmdDL
 from fastai.learner import Learner, load_learner
 from PIL import EpsImagePlugin, Image, PngImagePlugin
 
-from gla_inpaint.data import (HELD_OUT, InpaintDataset, InpaintDL, crop_box, crop_photo, find_photos, inpaint_dataloaders,
+from gla_inpaint.data import (HELD_OUT, InpaintDataset, InpaintDL, crop_box, crop_photo, find_photos, inpaint_dataloaders, load_crop,
                               load_photo, sample_photos, show_rows, split_celeba_hq, split_imagenet, split_photos, split_places365, to_pair)
 from gla_inpaint.pictures import SUFFIXES, UNREADABLE, PictureError
 from gla_inpaint.masks import free_form_hole, mask_from_hole
@@ -33,6 +33,7 @@ def equal(xs, ys):
 def loaders(path, n=0, **kwargs): return inpaint_dataloaders(path, **(dict(size=32, bs=3, valid=.3, num_workers=n, device='cpu') | kwargs))
 def pixels(im): return np.asarray(im).astype(int)
 def png(im, path, **kwargs): im.save(path, **kwargs); return path
+def encoded(im, fmt='PNG', **kwargs): f = io.BytesIO(); im.save(f, fmt, **kwargs); return f.getvalue()
 
 # --- batches do not depend on who draws them
 
@@ -182,6 +183,38 @@ def test_crops_are_mirrored_never_turned():
 def test_small_photos_are_scaled_up_whole():
     for seed in range(20): assert crop_box((30,20), (64,96), np.random.default_rng(seed)) == (0,0,30,20)
 
+# --- large photos
+
+def large(seed=0, size=(1500,1000), **kwargs): return encoded(picture(seed, size), 'JPEG', quality=95, **kwargs)
+
+@pytest.mark.parametrize('turn', [1, 3, 6, 8])
+@pytest.mark.parametrize('seed', range(6))
+def test_a_large_jpeg_is_not_decoded_in_full_and_looks_the_same(tmp_path, monkeypatch, seed, turn):
+    exif = Image.Exif(); exif[0x0112] = turn
+    file = tmp_path/'a.jpg'; file.write_bytes(large(exif=exif))
+    whole = crop_photo(load_photo(file), (64,96), np.random.default_rng(seed))
+    decoded,transpose = [],Image.Image.convert
+    monkeypatch.setattr(Image.Image, 'convert', lambda im, *args, **kwargs: decoded.append(im.size) or transpose(im, *args, **kwargs))
+    crop = load_crop(file, (64,96), np.random.default_rng(seed))
+    l,t,r,b = crop_box((1500,1000) if turn < 5 else (1000,1500), (64,96), np.random.default_rng(seed))
+    times = [n/m for n,m in zip(sorted((1500,1000)), sorted(decoded[0]))]
+    allowed = min((r-l)/96, (b-t)/64)
+    assert abs(pixels(crop)-pixels(whole)).mean() < 2 and all(abs(n - max(s for s in (1,2,4,8) if s <= allowed)) < .05 for n in times)
+
+def test_of_a_large_photo_only_what_is_random_is_drawn_from_the_generator(tmp_path):
+    "So the hole, which is drawn next, is that of a photo of any size and kind."
+    (tmp_path/'a.jpg').write_bytes(large()); picture(0, (1500,1000)).save(tmp_path/'a.png')
+    after = []
+    for name in ('a.jpg', 'a.png'):
+        rng = np.random.default_rng(5); load_crop(tmp_path/name, (64,96), rng); after.append(rng.random())
+    assert after[0] == after[1]
+
+def test_small_photos_and_validation_are_read_as_before(tmp_path):
+    (tmp_path/'a.jpg').write_bytes(large()); (tmp_path/'b.jpg').write_bytes(large(size=(120,90)))
+    for file,rng in ((tmp_path/'a.jpg', lambda: None), (tmp_path/'b.jpg', lambda: np.random.default_rng(1))):
+        assert (pixels(load_crop(file, (64,64), rng())) == pixels(crop_photo(load_photo(file), (64,64), rng()))).all()
+    im = Image.open(tmp_path/'a.jpg'); load_crop(im, (64,64), np.random.default_rng(1)); assert im.size == (1500,1000), 'an open photo is not shrunk'
+
 # --- odd files, read right
 
 def transparent(mode):
@@ -242,7 +275,6 @@ def test_load_photo_leaves_its_argument_alone():
 
 # --- what is opened, and what is not
 
-def encoded(im, fmt='PNG', **kwargs): f = io.BytesIO(); im.save(f, fmt, **kwargs); return f.getvalue()
 def tiff(x, **kwargs): f = io.BytesIO(); tifffile.imwrite(f, x, **kwargs); return f.getvalue()
 def deep(*shape): return np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
 

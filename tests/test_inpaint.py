@@ -1,13 +1,18 @@
 "Inference: any photo, any hole, hostile files, the command. What a notebook cannot show: many random cases, processes, memory."
 import json, os, random, subprocess, sys, warnings
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from time import sleep
 
 import numpy as np, pytest, tifffile, torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageFilter, ImageOps, PngImagePlugin
 
+from safetensors.torch import save_file
+
 from gla_inpaint import inference
+from gla_inpaint.discriminator import Discriminator
 from gla_inpaint.data import sample_photos
 from gla_inpaint.generator import Inpainter, composite
 from gla_inpaint.masks import free_form_hole
@@ -595,6 +600,20 @@ def test_mode_device_and_gradients_are_left_alone():
     assert watch.seen[0][2:] == (True,False) and watch.training
     with pytest.raises(InpaintError, match='NaN'): inpaint(PHOTO, HOLE, nan_net().train())
 
+def test_threads_that_share_a_network_leave_its_mode_as_it_was():
+    "As in a web server that fills photos while it trains"
+    class Slow(Watch):
+        def forward(self, holed, mask):
+            sleep(.02)
+            return super().forward(holed, mask)
+    net = Slow(32).train()
+    with ThreadPoolExecutor(4) as pool: outs = list(pool.map(lambda _: inpaint(PHOTO, HOLE, net).tobytes(), range(12)))
+    assert net.training and len(net.seen) == 12 and len(set(outs)) == 1
+    assert not any(training for *_,training in net.seen), 'none was ever asked in training mode'
+
+def test_a_thread_may_borrow_twice():
+    with inference.at_work(NET), inference.at_work(NET) as net: assert net is NET and not net.training
+
 def nan_net():
     net = tiny()
     torch.nn.init.constant_(next(net.parameters()), float('nan'))
@@ -708,6 +727,28 @@ def test_hostile_and_wrong_weights(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere'): load_inpainter(tmp_path/'nowhere.safetensors')
     with pytest.raises(InpaintError): load_inpainter(tmp_path)
 
+@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.'])
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_weights_of_a_compiled_or_distributed_network(prefix, suffix, tmp_path):
+    state,file = {prefix+k: v.contiguous() for k,v in NET.state_dict().items()},tmp_path/f'w{suffix}'
+    if suffix == '.pth': torch.save(state, file)
+    else: save_file(state, file)
+    again = load_inpainter(file, 'cpu')
+    assert all(torch.equal(a, b) for a,b in zip(NET.state_dict().values(), again.state_dict().values(), strict=True))
+
+def test_weights_of_a_network_of_which_parts_are_compiled(tmp_path):
+    torch.save({k.replace('coarse.', 'coarse._orig_mod.'): v for k,v in NET.state_dict().items()}, tmp_path/'w.pth')
+    assert load_inpainter(tmp_path/'w.pth', 'cpu').width == 4
+
+def test_a_checkpoint_is_not_weights_and_says_where_they_are(tmp_path):
+    torch.save(dict(nets=[NET.state_dict()], opts=[], epoch=3), tmp_path/'00000012-abc.pt')
+    with pytest.raises(InpaintError, match='checkpoint.*last.safetensors or best.safetensors'): load_inpainter(tmp_path/'00000012-abc.pt')
+    with pytest.raises(InpaintError, match='is a folder: give a file in it'): load_inpainter(tmp_path)
+
+def test_a_discriminator_is_not_weights_for_filling(tmp_path):
+    save_file(Discriminator().state_dict(), tmp_path/'last_d.safetensors')
+    with pytest.raises(InpaintError, match="discriminator's"): load_inpainter(tmp_path/'last_d.safetensors')
+
 def test_weights_that_claim_more_than_they_bring(tmp_path):
     "One number, said to be 150 GB of them"
     with torch.device('meta'): shapes = Inpainter(3000).state_dict()
@@ -728,7 +769,6 @@ def test_device_auto(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('size', ['7', '99999999', 'wide', '-96', ''])
 def test_a_lying_size(size, tmp_path):
-    from safetensors.torch import save_file
     save_file({k: v.contiguous() for k,v in NET.state_dict().items()}, tmp_path/'w.safetensors', {'size': size})
     with pytest.raises(InpaintError): load_inpainter(tmp_path/'w.safetensors')
 
