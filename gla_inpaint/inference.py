@@ -309,6 +309,15 @@ def square_box(
     left,top = (int(np.clip(round(c-side/2), 0, max(0, n-side))) for c,n in zip(centre, size))
     return left,top,min(left+side, size[0]),min(top+side, size[1])
 
+def _company(low, high, side):
+    "Which of the holes [N] fit into a crop with the first: of nine places for the crop, the one that takes most"
+    room,best = side[0] - (high[0]-low[0]),None
+    for at in product((.5, 0, 1), repeat=2):
+        start = low[0] - at*room
+        fit = ((low >= start) & (high <= start+side[0])).all(1) & (side <= side[0])
+        if best is None or fit.sum() > best.sum(): best = fit
+    return best
+
 def find_crops(
     hole:np.ndarray, # [H,W] bool
     size:int, # smallest side of a crop: what the network was trained at
@@ -316,14 +325,17 @@ def find_crops(
     "Crops that paint every pixel of the hole once"
     labels,_ = label(hole, np.ones((3,3)))
     left,right,top,bottom = np.array([(x.start, x.stop, y.start, y.stop) for y,x in find_objects(labels)]).T
-    centre,side = np.stack([left+right, top+bottom], 1)/2,np.maximum(CONTEXT*np.maximum(right-left, bottom-top), max(size, 16))
+    # what a hole alone would need around it, and the crop that it would get
+    centre,need = np.stack([left+right, top+bottom], 1)/2,CONTEXT*np.maximum(right-left, bottom-top)
+    side = np.maximum(need, max(size, 16))
+    low,high = centre - need[:,None]/2,centre + need[:,None]/2
     todo = np.argsort(side, kind='stable')
     while len(todo):
-        first = todo[0]
-        near = (np.abs(centre[todo]-centre[first]) <= side[first]/4).all(1) & (side[todo] <= side[first])
-        l,t,r,b = box = square_box(centre[first], side[first], hole.shape[::-1])
-        yield box,np.isin(labels[t:b,l:r], todo[near]+1)
-        todo = todo[~near]
+        with_first = _company(low[todo], high[todo], side[todo])
+        group,todo = todo[with_first],todo[~with_first]
+        middle = (low[group].min(0) + high[group].max(0))/2
+        l,t,r,b = box = square_box(middle, side[group[0]], hole.shape[::-1])
+        yield box,np.isin(labels[t:b,l:r], group+1)
 
 # %% ../nbs/09_inference.ipynb #09_inference-30
 def resize(
@@ -560,6 +572,7 @@ def inpaint(
     model=None, # Inpainter, fastai Learner or path of weights; None: the weights in the package
     resize_hole:bool=False, # bring a hole of another size to the photo's, by nearest neighbour?
     device:str='auto', # for weights that are loaded: CUDA, MPS or CPU; a network that is given stays where it is
+    bar:bool=False, # show progress, if there are more than a few crops?
 )->Image.Image: # the photo's mode and upright size; known pixels bit for bit
     """Fill the hole of a photo.
 
@@ -571,7 +584,8 @@ def inpaint(
     pixels,alpha = np.array(photo),alpha_of(photo)
     unknown = _unknown(hole, alpha)
     with at_work(network_of(model, device), device) as net:
-        for crop in find_crops(hole, getattr(net, 'size', None) or 256):
+        crops = list(find_crops(hole, getattr(net, 'size', None) or 256))
+        for crop in progress_bar(crops, leave=False) if bar and len(crops) > 4 else crops:
             (l,t,r,b),own = _with_known(*crop, unknown)
             rgb = predict(net, to_network(photo.crop((l,t,r,b))), unknown[t:b,l:r])
             rgb = np.dstack([rgb, alpha[t:b,l:r]])
@@ -633,7 +647,7 @@ def inpaint_file(
     if photo.exists() and hole.exists() and photo.samefile(hole): raise InpaintError(f"{photo} and {hole} are the same file: give the photo, then its hole")
     if any(out.exists() and f.exists() and out.samefile(f) for f in (photo, hole)): raise InpaintError(f"{out} is an input and would be lost: choose another name")
     if SUFFIXES[out.suffix.lower()]: print('gla_inpaint: JPEG cannot keep known pixels exactly; .png can', file=sys.stderr)
-    save_photo(inpaint(photo, hole, weights), out)
+    save_photo(inpaint(photo, hole, weights, bar=True), out)
 
 def _by_stem(folder):
     "The pictures of a folder: {stem: list of paths}"

@@ -467,6 +467,23 @@ def test_crops_paint_every_pixel_once(h, w, seed, share, size):
         count[t:b,l:r] += own
     assert np.array_equal(count, hole)
 
+def test_a_thousand_specks_of_dust_share_crops():
+    "A scan of 12 megapixels. A grid of full squares would take 188, and one crop for each speck a thousand."
+    dust,rng = np.zeros((3000,4000), bool),np.random.default_rng(0)
+    for y,x,s in zip(rng.integers(0, 2990, 1000), rng.integers(0, 3990, 1000), rng.integers(1, 10, 1000)): dust[y:y+s, x:x+s] = True
+    crops = list(find_crops(dust, 256))
+    assert len(crops) < 350 and all((r-l, b-t) == (256,256) for (l,t,r,b),_ in crops)
+    assert sum(own.sum() for _,own in crops) == dust.sum()
+
+@pytest.mark.parametrize('gap', [0, 20, 60, 100, 150, 200])
+def test_specks_that_share_a_crop_have_as_much_around_them_as_alone(gap):
+    hole = square(400, 800, (200,300), 10) | square(400, 800, (200,300+10+gap), 10)
+    crops = list(find_crops(hole, 128))
+    assert len(crops) == (1 if gap <= 128-40 else 2)
+    for (l,t,r,b),own in crops:
+        y,x = np.nonzero(own)
+        assert min(x.min(), y.min(), r-l-1-x.max(), b-t-1-y.max()) >= 9
+
 def test_far_holes_do_not_touch_each_other():
     photo = sample_photos()['china'].resize((320,214))
     a,b = square(214, 320, (20,20), 10),square(214, 320, (180,290), 12)
@@ -853,6 +870,15 @@ def test_jpeg_is_written_with_a_warning(place, capsys):
     assert run('photo.png hole.png -o out.jpg --weights w.safetensors') == 0
     assert 'exact' in capsys.readouterr().err and Image.open('out.jpg').format == 'JPEG'
 
+def test_long_work_on_one_photo_shows_progress(place, capsys):
+    picture('RGB', 400, 300).save('photo.png')
+    dust = np.zeros((300,400), bool)
+    dust[10::60, 10::60] = True
+    Image.fromarray(dust).save('hole.png')
+    assert run('photo.png hole.png -o out.png --weights w.safetensors') == 0
+    assert '100.00%' in capsys.readouterr().out
+    assert known_equal(Image.open('out.png'), Image.open('photo.png'), dust)
+
 def test_what_is_lost_is_told_in_one_line(place, capsys):
     frames = [picture('RGB', 40, 30, i) for i in range(3)]
     frames[0].save('many.tif', save_all=True, append_images=frames[1:])
@@ -883,7 +909,7 @@ def test_files_and_folders_mixed_up(place, line, why, capsys):
 
 @pytest.mark.parametrize('error,why', [(RuntimeError('out of memory\nand much more'), 'out of memory'), (MemoryError(), 'MemoryError'), (KeyboardInterrupt(), 'interrupted')])
 def test_what_no_argument_is_to_blame_for_costs_one_line_too(place, monkeypatch, capsys, error, why):
-    def fails(*_): raise error
+    def fails(*_, **__): raise error
     monkeypatch.setattr(inference, 'inpaint', fails)
     assert run('photo.png hole.png -o out.png --weights w.safetensors') == 1
     err = capsys.readouterr().err
