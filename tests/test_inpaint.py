@@ -897,7 +897,7 @@ def test_mistakes_cost_one_line(place, line, why, capsys):
     assert out == '' and err.count('\n') == 1 and why in err
     assert {f: Path(f).read_bytes() for f in files()} == before, "nothing is written, nothing is left behind"
 
-@pytest.mark.parametrize('line,why', [('photo.png hole.png -o dir.png', 'Is a directory'), ('dir.png hole.png -o out.png', 'two files or two folders'), ('dir.png dir.png -o out', 'no picture in dir.png'),
+@pytest.mark.parametrize('line,why', [('photo.png hole.png -o dir.png', 'Is a directory'), ('dir.png hole.png -o out', 'no picture in dir.png'), ('dir.png dir.png -o out', 'no picture in dir.png'),
     ('photos holes -o photo.png', 'photo.png is a file'), ('photo.png small.png -o out.png', 'resize it')])
 def test_files_and_folders_mixed_up(place, line, why, capsys):
     for d in ('dir.png', 'photos', 'holes'): Path(d).mkdir()
@@ -947,7 +947,7 @@ def test_folders(place, capsys, monkeypatch):
     assert files('done/here') == ['0.png', '2.png', 'dots.in.name.png', 'ink.tif']
     assert known_equal(Image.open('done/here/0.png'), PHOTO, HOLE) and known_equal(Image.open('done/here/ink.tif'), Image.open('photos/ink.jpg'), HOLE)
     with monkeypatch.context() as m:  # what no file is to blame for does not stop the others either
-        m.setattr(inference, 'inpaint', lambda *_: (_ for _ in ()).throw(RuntimeError('out of memory')))
+        m.setattr(inference, 'inpaint', lambda *_, **__: (_ for _ in ()).throw(RuntimeError('out of memory')))
         os.remove('done/here/0.png')
         assert run(line) == 1 and '0: out of memory' in capsys.readouterr().err
     assert run(line) == 1
@@ -957,6 +957,76 @@ def test_folders(place, capsys, monkeypatch):
     os.remove('holes/1.png')
     assert run(line) == 0 and '4 done before' in capsys.readouterr().out
     assert {f: (Path('done/here')/f).stat().st_mtime_ns for f in files('done/here')} == stamps
+
+@pytest.fixture
+def batch(place):
+    "Three photos and their holes"
+    for d in ('photos', 'holes'): Path(d).mkdir()
+    for i in range(3):
+        picture('RGB', 40, 30, i).save(f'photos/{i}.png')
+        Image.fromarray(HOLE).save(f'holes/{i}.png')
+    save_inpainter(tiny(6), 'other.safetensors')
+    return place
+
+LINE = 'photos holes -o done --weights w.safetensors'
+
+@pytest.mark.parametrize('what', ['hole', 'photo', 'weights', 'nothing'])
+def test_what_has_changed_is_done_anew(batch, what, capsys):
+    assert run(LINE) == 0
+    before,line = Path('done/1.png').read_bytes(),LINE
+    if what == 'hole': Image.fromarray(square(30, 40, (15,20), 9)).save('holes/1.png'); os.utime('holes/1.png', (0,0))
+    if what == 'photo': picture('RGB', 40, 30, 9).save('photos/1.png')
+    if what == 'weights': line = LINE.replace('w.safe', 'other.safe')
+    capsys.readouterr()
+    assert run(line) == 0
+    n = dict(hole=1, photo=1, weights=3, nothing=0)[what]
+    assert f'{n} filled, {3-n} done before' in capsys.readouterr().out and (Path('done/1.png').read_bytes() == before) == (n == 0)
+
+def test_a_file_that_we_did_not_make_is_not_written_over(batch, capsys):
+    Path('done').mkdir(); PHOTO.save('done/1.png')
+    mine = Path('done/1.png').read_bytes()
+    for _ in range(2):
+        assert run(LINE) == 1 and '1: done/1.png is there already' in capsys.readouterr().err
+        assert Path('done/1.png').read_bytes() == mine and files('done') == ['0.png', '1.png', '2.png']
+
+def test_one_hole_for_a_folder_of_photos(batch, capsys):
+    assert run('photos hole.png -o done --weights w.safetensors') == 0 and files('done') == ['0.png', '1.png', '2.png']
+    for i in range(3): assert known_equal(Image.open(f'done/{i}.png'), picture('RGB', 40, 30, i), HOLE)
+
+@pytest.mark.parametrize('together', [True, False])
+def test_names_as_lama_has_them(place, together):
+    Path('in').mkdir(); Path('masks').mkdir()
+    for n in ('a', 'b_c'): PHOTO.save(f'in/{n}.png')
+    for n in ('a_mask000', 'a_mask001', 'b_c_mask'): Image.fromarray(HOLE).save(f"{'in' if together else 'masks'}/{n}.png")
+    assert run(f"in {'in' if together else 'masks'} -o done --weights w.safetensors") == 0
+    assert files('done') == ['a_mask000.png', 'a_mask001.png', 'b_c_mask.png']
+
+def test_the_same_folder_twice(batch, capsys):
+    assert run('photos photos -o done --weights w.safetensors') == 1
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and 'img_mask001.png beside img.png' in err and not Path('done').exists()
+
+def test_accents_that_are_stored_in_two_ways_match(place):
+    "A Mac writes e and an accent, others one letter"
+    for d in ('photos', 'holes'): Path(d).mkdir()
+    PHOTO.save('photos/caf\u00e9.png'); Image.fromarray(HOLE).save('holes/cafe\u0301.png')
+    assert run(LINE) == 0 and len(files('done')) == 1
+
+def test_a_pdf_beside_a_photo_is_not_a_second_photo(batch):
+    Path('photos/1.pdf').write_bytes(b'%PDF-1.7'); Path('photos/2.eps').write_bytes(b'%!PS')
+    assert run(LINE) == 0 and files('done') == ['0.png', '1.png', '2.png']
+
+def test_a_mistyped_folder(batch, capsys):
+    for line in ('photoz holes -o done', 'photos holez -o done'):
+        assert run(line) == 1
+        err = capsys.readouterr().err
+        assert err.count('\n') == 1 and 'there is no file or folder' in err and 'z: check the path' in err
+
+def test_resize_hole_on_the_command_line(batch):
+    Image.fromarray(HOLE[::2,::2]).save('half.png')
+    assert run('photo.png half.png -o out.png --weights w.safetensors') == 1
+    assert run('photo.png half.png -o out.png --weights w.safetensors --resize-hole') == 0
+    assert run('photos half.png -o done --weights w.safetensors --resize-hole') == 0 and len(files('done')) == 3
 
 @pytest.mark.parametrize('out', ['photos', 'holes', 'photo.png'])
 def test_folders_are_not_written_over(place, out, capsys):
