@@ -719,7 +719,7 @@ def inpaint_folder(
     about = f'{gla_inpaint.__version__} {resize_hole} {sha256(file.read_bytes()).hexdigest()}'
     for s in progress_bar(sorted(pairs), leave=False):
         try: filled += _fill_pair(*pairs[s], s, out, net, about, resize_hole)
-        except (InpaintError, OSError, RuntimeError, MemoryError) as e: failed[s] = e
+        except Exception as e: failed[s] = e
     print(f'{filled} filled, {len(pairs)-filled-len(failed)} done before, {len(failed)} failed')
     return failed
 
@@ -740,10 +740,21 @@ def _run(args):
     work = inpaint_folder if args.photo.is_dir() else inpaint_file
     return work(args.photo, args.hole, args.out, args.weights, args.resize_hole) or {}
 
+def _in_one_line(why):
+    "What went wrong, in one line that says what to do where that is known"
+    if isinstance(why, MemoryError) or 'memory' in str(why) and isinstance(why, RuntimeError):
+        return 'out of memory: close other programs, or make the photo smaller'
+    text = (str(why).strip() or type(why).__name__).splitlines()[0]
+    known = isinstance(why, (str, InpaintError, OSError))
+    return text if known or text == type(why).__name__ else f'{type(why).__name__}: {text}'
+
 def main(argv=None # list of strings; None: those of the command line
 )->int: # exit status: 0, or 1 where something failed
     "The command `gla_inpaint`"
     args,failed = _parse_args(argv),{}
+    for stream in (sys.stdout, sys.stderr):
+        # a name that this console cannot show ends nothing
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
     try:
         with warnings.catch_warnings():
             # Pillow's word about large pictures is no news: they are errors here
@@ -751,9 +762,9 @@ def main(argv=None # list of strings; None: those of the command line
             warnings.simplefilter('always', UserWarning)
             warnings.showwarning = lambda text, *_: print(f'gla_inpaint: {text}', file=sys.stderr)
             failed = _run(args)
-    except (InpaintError, OSError, RuntimeError, MemoryError) as e: failed = {'gla_inpaint': e}
+    except Exception as e: failed = {'gla_inpaint': e}
     except KeyboardInterrupt: failed = {'gla_inpaint': 'interrupted; what is written is whole, and the same command does the rest'}
-    for name,why in failed.items(): print(f'{name}: {(str(why) or type(why).__name__).splitlines()[0]}', file=sys.stderr)
+    for name,why in failed.items(): print(f'{name}: {_in_one_line(why)}', file=sys.stderr)
     return 1 if failed else 0
 
 if __name__ == '__main__' and not in_ipython(): sys.exit(main())

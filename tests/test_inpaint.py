@@ -1,7 +1,7 @@
 "Inference: any photo, any hole, hostile files, the command. What a notebook cannot show: many random cases, processes, memory."
 import json, os, random, subprocess, sys, warnings
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from time import sleep
 
@@ -879,6 +879,14 @@ def test_long_work_on_one_photo_shows_progress(place, capsys):
     assert '100.00%' in capsys.readouterr().out
     assert known_equal(Image.open('out.png'), Image.open('photo.png'), dust)
 
+def test_a_name_that_the_console_cannot_show(place, monkeypatch):
+    "As in a container without a language: its console knows ASCII alone"
+    err = TextIOWrapper(BytesIO(), encoding='ascii')
+    monkeypatch.setattr(sys, 'stderr', err)
+    assert main(['f\u00f6to\u2603.png', 'hole.png', '-o', 'out.png']) == 1
+    err.flush()
+    assert rb'f\xf6to\u2603.png' in err.buffer.getvalue()
+
 def test_what_is_lost_is_told_in_one_line(place, capsys):
     frames = [picture('RGB', 40, 30, i) for i in range(3)]
     frames[0].save('many.tif', save_all=True, append_images=frames[1:])
@@ -907,7 +915,8 @@ def test_files_and_folders_mixed_up(place, line, why, capsys):
     out,err = capsys.readouterr()
     assert out == '' and err.count('\n') == 1 and why in err and sorted(Path().rglob('*')) == before
 
-@pytest.mark.parametrize('error,why', [(RuntimeError('out of memory\nand much more'), 'out of memory'), (MemoryError(), 'MemoryError'), (KeyboardInterrupt(), 'interrupted')])
+@pytest.mark.parametrize('error,why', [(RuntimeError('CUDA out of memory\nand much more'), 'out of memory: close'), (MemoryError(), 'out of memory: close'), (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), 'out of memory: close'),
+    (KeyboardInterrupt(), 'interrupted'), (RuntimeError('odd'), 'RuntimeError: odd'), (ZeroDivisionError('division by zero\nmore'), 'ZeroDivisionError: division by zero'), (KeyError(), 'KeyError')])
 def test_what_no_argument_is_to_blame_for_costs_one_line_too(place, monkeypatch, capsys, error, why):
     def fails(*_, **__): raise error
     monkeypatch.setattr(inference, 'inpaint', fails)
