@@ -2,8 +2,8 @@
 
 d = { 'settings': { 'branch': 'main',
                 'doc_baseurl': '/gla_inpaint',
-                'doc_host': 'https://gla-inpaint.github.io',
-                'git_url': 'https://github.com/gla-inpaint/gla_inpaint',
+                'doc_host': 'https://gla-inpaint.example',
+                'git_url': 'https://gla-inpaint.example/gla_inpaint',
                 'lib_path': 'gla_inpaint'},
   'syms': { 'gla_inpaint.data': { 'gla_inpaint.data.InpaintDL': ('data.html#inpaintdl', 'gla_inpaint/data.py'),
                                   'gla_inpaint.data.InpaintDL.after_iter': ('data.html#inpaintdl.after_iter', 'gla_inpaint/data.py'),
