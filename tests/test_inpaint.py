@@ -1,7 +1,7 @@
 "Inference: any photo, any hole, hostile files, the command. What a notebook cannot show: many random cases, processes, memory."
 import json, os, random, subprocess, sys, warnings
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from time import sleep
 
@@ -467,6 +467,23 @@ def test_crops_paint_every_pixel_once(h, w, seed, share, size):
         count[t:b,l:r] += own
     assert np.array_equal(count, hole)
 
+def test_a_thousand_specks_of_dust_share_crops():
+    "A scan of 12 megapixels. A grid of full squares would take 188, and one crop for each speck a thousand."
+    dust,rng = np.zeros((3000,4000), bool),np.random.default_rng(0)
+    for y,x,s in zip(rng.integers(0, 2990, 1000), rng.integers(0, 3990, 1000), rng.integers(1, 10, 1000)): dust[y:y+s, x:x+s] = True
+    crops = list(find_crops(dust, 256))
+    assert len(crops) < 350 and all((r-l, b-t) == (256,256) for (l,t,r,b),_ in crops)
+    assert sum(own.sum() for _,own in crops) == dust.sum()
+
+@pytest.mark.parametrize('gap', [0, 20, 60, 100, 150, 200])
+def test_specks_that_share_a_crop_have_as_much_around_them_as_alone(gap):
+    hole = square(400, 800, (200,300), 10) | square(400, 800, (200,300+10+gap), 10)
+    crops = list(find_crops(hole, 128))
+    assert len(crops) == (1 if gap <= 128-40 else 2)
+    for (l,t,r,b),own in crops:
+        y,x = np.nonzero(own)
+        assert min(x.min(), y.min(), r-l-1-x.max(), b-t-1-y.max()) >= 9
+
 def test_far_holes_do_not_touch_each_other():
     photo = sample_photos()['china'].resize((320,214))
     a,b = square(214, 320, (20,20), 10),square(214, 320, (180,290), 12)
@@ -853,6 +870,23 @@ def test_jpeg_is_written_with_a_warning(place, capsys):
     assert run('photo.png hole.png -o out.jpg --weights w.safetensors') == 0
     assert 'exact' in capsys.readouterr().err and Image.open('out.jpg').format == 'JPEG'
 
+def test_long_work_on_one_photo_shows_progress(place, capsys):
+    picture('RGB', 400, 300).save('photo.png')
+    dust = np.zeros((300,400), bool)
+    dust[10::60, 10::60] = True
+    Image.fromarray(dust).save('hole.png')
+    assert run('photo.png hole.png -o out.png --weights w.safetensors') == 0
+    assert '100.00%' in capsys.readouterr().out
+    assert known_equal(Image.open('out.png'), Image.open('photo.png'), dust)
+
+def test_a_name_that_the_console_cannot_show(place, monkeypatch):
+    "As in a container without a language: its console knows ASCII alone"
+    err = TextIOWrapper(BytesIO(), encoding='ascii')
+    monkeypatch.setattr(sys, 'stderr', err)
+    assert main(['f\u00f6to\u2603.png', 'hole.png', '-o', 'out.png']) == 1
+    err.flush()
+    assert rb'f\xf6to\u2603.png' in err.buffer.getvalue()
+
 def test_what_is_lost_is_told_in_one_line(place, capsys):
     frames = [picture('RGB', 40, 30, i) for i in range(3)]
     frames[0].save('many.tif', save_all=True, append_images=frames[1:])
@@ -871,7 +905,7 @@ def test_mistakes_cost_one_line(place, line, why, capsys):
     assert out == '' and err.count('\n') == 1 and why in err
     assert {f: Path(f).read_bytes() for f in files()} == before, "nothing is written, nothing is left behind"
 
-@pytest.mark.parametrize('line,why', [('photo.png hole.png -o dir.png', 'Is a directory'), ('dir.png hole.png -o out.png', 'two files or two folders'), ('dir.png dir.png -o out', 'no picture in dir.png'),
+@pytest.mark.parametrize('line,why', [('photo.png hole.png -o dir.png', 'Is a directory'), ('dir.png hole.png -o out', 'no picture in dir.png'), ('dir.png dir.png -o out', 'no picture in dir.png'),
     ('photos holes -o photo.png', 'photo.png is a file'), ('photo.png small.png -o out.png', 'resize it')])
 def test_files_and_folders_mixed_up(place, line, why, capsys):
     for d in ('dir.png', 'photos', 'holes'): Path(d).mkdir()
@@ -881,9 +915,10 @@ def test_files_and_folders_mixed_up(place, line, why, capsys):
     out,err = capsys.readouterr()
     assert out == '' and err.count('\n') == 1 and why in err and sorted(Path().rglob('*')) == before
 
-@pytest.mark.parametrize('error,why', [(RuntimeError('out of memory\nand much more'), 'out of memory'), (MemoryError(), 'MemoryError'), (KeyboardInterrupt(), 'interrupted')])
+@pytest.mark.parametrize('error,why', [(RuntimeError('CUDA out of memory\nand much more'), 'out of memory: close'), (MemoryError(), 'out of memory: close'), (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), 'out of memory: close'),
+    (KeyboardInterrupt(), 'interrupted'), (RuntimeError('odd'), 'RuntimeError: odd'), (ZeroDivisionError('division by zero\nmore'), 'ZeroDivisionError: division by zero'), (KeyError(), 'KeyError')])
 def test_what_no_argument_is_to_blame_for_costs_one_line_too(place, monkeypatch, capsys, error, why):
-    def fails(*_): raise error
+    def fails(*_, **__): raise error
     monkeypatch.setattr(inference, 'inpaint', fails)
     assert run('photo.png hole.png -o out.png --weights w.safetensors') == 1
     err = capsys.readouterr().err
@@ -921,7 +956,7 @@ def test_folders(place, capsys, monkeypatch):
     assert files('done/here') == ['0.png', '2.png', 'dots.in.name.png', 'ink.tif']
     assert known_equal(Image.open('done/here/0.png'), PHOTO, HOLE) and known_equal(Image.open('done/here/ink.tif'), Image.open('photos/ink.jpg'), HOLE)
     with monkeypatch.context() as m:  # what no file is to blame for does not stop the others either
-        m.setattr(inference, 'inpaint', lambda *_: (_ for _ in ()).throw(RuntimeError('out of memory')))
+        m.setattr(inference, 'inpaint', lambda *_, **__: (_ for _ in ()).throw(RuntimeError('out of memory')))
         os.remove('done/here/0.png')
         assert run(line) == 1 and '0: out of memory' in capsys.readouterr().err
     assert run(line) == 1
@@ -931,6 +966,76 @@ def test_folders(place, capsys, monkeypatch):
     os.remove('holes/1.png')
     assert run(line) == 0 and '4 done before' in capsys.readouterr().out
     assert {f: (Path('done/here')/f).stat().st_mtime_ns for f in files('done/here')} == stamps
+
+@pytest.fixture
+def batch(place):
+    "Three photos and their holes"
+    for d in ('photos', 'holes'): Path(d).mkdir()
+    for i in range(3):
+        picture('RGB', 40, 30, i).save(f'photos/{i}.png')
+        Image.fromarray(HOLE).save(f'holes/{i}.png')
+    save_inpainter(tiny(6), 'other.safetensors')
+    return place
+
+LINE = 'photos holes -o done --weights w.safetensors'
+
+@pytest.mark.parametrize('what', ['hole', 'photo', 'weights', 'nothing'])
+def test_what_has_changed_is_done_anew(batch, what, capsys):
+    assert run(LINE) == 0
+    before,line = Path('done/1.png').read_bytes(),LINE
+    if what == 'hole': Image.fromarray(square(30, 40, (15,20), 9)).save('holes/1.png'); os.utime('holes/1.png', (0,0))
+    if what == 'photo': picture('RGB', 40, 30, 9).save('photos/1.png')
+    if what == 'weights': line = LINE.replace('w.safe', 'other.safe')
+    capsys.readouterr()
+    assert run(line) == 0
+    n = dict(hole=1, photo=1, weights=3, nothing=0)[what]
+    assert f'{n} filled, {3-n} done before' in capsys.readouterr().out and (Path('done/1.png').read_bytes() == before) == (n == 0)
+
+def test_a_file_that_we_did_not_make_is_not_written_over(batch, capsys):
+    Path('done').mkdir(); PHOTO.save('done/1.png')
+    mine = Path('done/1.png').read_bytes()
+    for _ in range(2):
+        assert run(LINE) == 1 and '1: done/1.png is there already' in capsys.readouterr().err
+        assert Path('done/1.png').read_bytes() == mine and files('done') == ['0.png', '1.png', '2.png']
+
+def test_one_hole_for_a_folder_of_photos(batch, capsys):
+    assert run('photos hole.png -o done --weights w.safetensors') == 0 and files('done') == ['0.png', '1.png', '2.png']
+    for i in range(3): assert known_equal(Image.open(f'done/{i}.png'), picture('RGB', 40, 30, i), HOLE)
+
+@pytest.mark.parametrize('together', [True, False])
+def test_names_as_lama_has_them(place, together):
+    Path('in').mkdir(); Path('masks').mkdir()
+    for n in ('a', 'b_c'): PHOTO.save(f'in/{n}.png')
+    for n in ('a_mask000', 'a_mask001', 'b_c_mask'): Image.fromarray(HOLE).save(f"{'in' if together else 'masks'}/{n}.png")
+    assert run(f"in {'in' if together else 'masks'} -o done --weights w.safetensors") == 0
+    assert files('done') == ['a_mask000.png', 'a_mask001.png', 'b_c_mask.png']
+
+def test_the_same_folder_twice(batch, capsys):
+    assert run('photos photos -o done --weights w.safetensors') == 1
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and 'img_mask001.png beside img.png' in err and not Path('done').exists()
+
+def test_accents_that_are_stored_in_two_ways_match(place):
+    "A Mac writes e and an accent, others one letter"
+    for d in ('photos', 'holes'): Path(d).mkdir()
+    PHOTO.save('photos/caf\u00e9.png'); Image.fromarray(HOLE).save('holes/cafe\u0301.png')
+    assert run(LINE) == 0 and len(files('done')) == 1
+
+def test_a_pdf_beside_a_photo_is_not_a_second_photo(batch):
+    Path('photos/1.pdf').write_bytes(b'%PDF-1.7'); Path('photos/2.eps').write_bytes(b'%!PS')
+    assert run(LINE) == 0 and files('done') == ['0.png', '1.png', '2.png']
+
+def test_a_mistyped_folder(batch, capsys):
+    for line in ('photoz holes -o done', 'photos holez -o done'):
+        assert run(line) == 1
+        err = capsys.readouterr().err
+        assert err.count('\n') == 1 and 'there is no file or folder' in err and 'z: check the path' in err
+
+def test_resize_hole_on_the_command_line(batch):
+    Image.fromarray(HOLE[::2,::2]).save('half.png')
+    assert run('photo.png half.png -o out.png --weights w.safetensors') == 1
+    assert run('photo.png half.png -o out.png --weights w.safetensors --resize-hole') == 0
+    assert run('photos half.png -o done --weights w.safetensors --resize-hole') == 0 and len(files('done')) == 3
 
 @pytest.mark.parametrize('out', ['photos', 'holes', 'photo.png'])
 def test_folders_are_not_written_over(place, out, capsys):
