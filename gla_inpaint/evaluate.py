@@ -652,7 +652,8 @@ def missing_work(
 )->list: # (item, {method: its `KEY`}), those without a row
     "What is still to be measured."
     done = set(read_rows(path)[list(KEY)].itertuples(index=False, name=None))
-    have = lambda key: key in done and (features is None or features.path(*key).exists())
+    kept = lambda *keys: features is None or all(features.path(*k).exists() for k in keys)
+    have = lambda key: key in done and kept(key, truth_key(key))
     todo = [(item, {m: k for m,k in row_keys(item, methods, by).items() if not have(k)}) for item in work]
     return [(item, keys) for item,keys in todo if keys]
 
