@@ -128,7 +128,7 @@ def loss_figure(
     "Reconstruction above, the two players below, over the steps they were active in."
     n = len(parts['recon'])
     fig,(top,low) = plt.subplots(2, 1, figsize=(7,4.5), sharex=True, layout='constrained')
-    top.plot(torch.stack(parts['recon']).cpu(), lw=.8, color='C0', label='reconstruction (eq. 13)')
+    top.plot([x.item() for x in parts['recon']], lw=.8, color='C0', label='reconstruction (eq. 13)')
     for name,label,c in (('g_adv', "generator's adversarial part (eq. 19)", 'C1'), ('d_loss', 'discriminator (eq. 20)', 'C2')):
         v = parts.get(name) or []
         low.plot(range(n-len(v), n), [x.item() for x in v], lw=.8, color=c, label=label)
