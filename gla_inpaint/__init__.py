@@ -1,1 +1,12 @@
 __version__ = "0.1.0"
+
+import os, sys
+
+# Importing torch takes seconds: Ctrl-C meanwhile is one line from a command too
+_command = os.path.basename(sys.argv[0]) if sys.argv else ''
+_module = next((a for a in sys.orig_argv[1:4] if a.startswith('gla_inpaint.')), '')
+if _command.startswith('gla_') or _command == '-m' and _module:
+    def _excepthook(kind, value, trace, hook=sys.excepthook):
+        if not issubclass(kind, KeyboardInterrupt): return hook(kind, value, trace)
+        print(f'{_command if _command != "-m" else _module}: interrupted', file=sys.stderr)
+    sys.excepthook = _excepthook

@@ -129,7 +129,7 @@ def loss_figure(
     "Reconstruction; below, from where it joins, the discriminator's game and what it says."
     n,players = len(parts['recon']),len(parts.get('d_loss') or [])
     fig,(top,low,says) = plt.subplots(3, 1, figsize=(7,6), layout='constrained')
-    recon = torch.stack(parts['recon']).cpu()
+    recon = [x.item() for x in parts['recon']]
     top.plot(recon, lw=.8, color='C0', label='reconstruction (eq. 13)')
     for ax,name,label,c in ((low, 'g_adv', "generator's adversarial part (eq. 19)", 'C1'),
                             (low, 'd_loss', 'discriminator (eq. 20)', 'C2'),

@@ -12,25 +12,29 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 
-import torch
+import numpy as np, torch, torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from fastai.callback.core import Callback
-from fastai.callback.fp16 import AMPMode, MixedPrecision
+from fastai.callback.fp16 import AMPMode, MixedPrecision, NonNativeMixedPrecision
 from fastai.callback.schedule import *
 from fastai.callback.progress import *
+from fastai.callback.training import GradientAccumulation
 from fastai.data.core import DataLoaders
-from fastai.learner import (AvgLoss, AvgSmoothLoss, CancelBatchException, CancelEpochException,
-                            Learner, Metric, ValueMetric, load_model, save_model)
-from fastai.optimizer import Adam, Optimizer
-from fastai.torch_core import num_distrib, rank_distrib
+from fastai.learner import (
+    AvgLoss, AvgSmoothLoss, CancelBatchException, CancelEpochException, Learner, Metric,
+    ValueMetric, load_model, save_model)
+from fastai.optimizer import Adam, OptimWrapper
+from fastai.torch_core import default_device, num_distrib, rank_distrib
 from fastcore.foundation import L
+# without accelerate `distrib_ctx` says so
 try: from fastai.distributed import DistributedDL, DistributedTrainer
-except NameError: DistributedDL = DistributedTrainer = object         # accelerate is not installed: `distrib_ctx` says so
+except NameError: DistributedDL = DistributedTrainer = object
 
 from .discriminator import Discriminator
 from .generator import Inpainter, composite, saturation
-from .losses import as_float, discriminator_loss, generator_loss, rank_mean, reconstruction_loss
+from .losses import (
+    as_float, discriminator_loss, generator_loss, rank_mean, reconstruction_loss)
 from .metrics import inpaint_metrics
 
 # %% ../nbs/08_learner.ipynb #08_learner-20
@@ -55,8 +59,16 @@ class InpaintLoss:
     decodes = activation
 
 # %% ../nbs/08_learner.ipynb #08_learner-22
+def _measured(learn):
+    "`inpaint_metrics` of this batch's composites, computed once for all metrics"
+    if getattr(learn, '_of_pred', None) is not learn.pred:
+        (holed,mask),(truth,) = learn.xb,learn.yb
+        values = inpaint_metrics(composite(learn.pred[1], holed, mask), truth, mask)
+        learn._of_pred,learn._values = learn.pred,values
+    return learn._values
+
 class CompositeMetric(Metric):
-    "Mean over the photographs of one entry of `inpaint_metrics`, measured on the composite."
+    "Mean over the photographs of one entry of `inpaint_metrics`, of the composite."
     def __init__(self,
         key:str, # 'l1', 'psnr', 'ssim', 'hole_l1', ...
     ): self.key = key
@@ -67,8 +79,7 @@ class CompositeMetric(Metric):
         learn:Learner, # holds the batch and the prediction
     ):
         "Add one batch."
-        (holed,mask),(truth,) = learn.xb,learn.yb
-        values = learn.to_detach(inpaint_metrics(composite(learn.pred[1], holed, mask), truth, mask)[self.key])
+        values = learn.to_detach(_measured(learn)[self.key])
         self.total,self.n = self.total+values.sum().item(),self.n+len(values)
     @property
     def value(self):
@@ -78,13 +89,17 @@ class CompositeMetric(Metric):
     def name(self):
         "The column's title."
         return self.key
+
 class PhotoLoss(AvgLoss):
     "fastai's mean loss of validation, photograph by photograph."
     def accumulate(self,
         learn:Learner, # holds the batch and the prediction
     ):
-        "Add one batch."
-        each = learn.to_detach(learn.loss_func(learn.pred, *learn.yb, reduction='none'))
+        "Add one batch. Several processes leave out photographs that two of them have."
+        if num_distrib() > 1:
+            each = learn.loss_func(learn.pred, *learn.yb, reduction='none')
+            each = learn.to_detach(each)
+        else: each = learn.to_detach(learn.loss.mean()).expand(len(learn.yb[0]))
         self.total,self.count = self.total+each.sum(),self.count+len(each)
 
 class RankSmoothLoss(AvgSmoothLoss):
@@ -94,31 +109,94 @@ class RankSmoothLoss(AvgSmoothLoss):
     ):
         "Add one batch."
         self.count += 1
-        self.val = torch.lerp(rank_mean(learn.loss.detach().float()).cpu(), self.val, self.beta)
-
+        loss = rank_mean(learn.loss.detach().float()).cpu()
+        self.val = torch.lerp(loss, self.val, self.beta)
 
 # %% ../nbs/08_learner.ipynb #08_learner-24
 class LossLog(Callback):
-    "Means over an epoch of the training loss's parts; raises FloatingPointError, naming step and photos, where one is not finite."
+    """Means over an epoch of the training loss's parts. FloatingPointError, naming step
+    and photos, where one is not finite."""
     order = 4
+    def before_fit(self):
+        "To ask a GPU for a number is to wait: there they are read every 50 steps."
+        self.every = 1 if next(self.model.parameters()).device.type == 'cpu' else 50
+
     def before_train(self):
         "A new epoch starts."
-        self.parts = defaultdict(list)
+        self.lists,self.sums,self.waiting = defaultdict(list),{},[]
+
     def put(self,
         name:str, # of the part
         value:Tensor, # scalar
     ):
         "Keep one value, or stop."
-        if not torch.isfinite(value):
-            photos = getattr(self.dls.train, 'photos_of', lambda step: 'unknown')(self.iter)
-            raise FloatingPointError(f'{name} is {value.item()} in epoch {self.epoch}, step {self.iter}, on these photos: {photos}')
-        self.parts[name].append(value.detach())
+        self.waiting.append((self.iter, name, value.detach()))
+        if self.every == 1: self.read()
+
+    def after_batch(self):
+        "Read what has gathered."
+        if self.training and self.train_iter%self.every == 0: self.read()
+
+    def after_train(self):
+        "And what is left."
+        self.read()
+
+    def read(self):
+        "Fetch all values that are waiting, in one transfer, and check them."
+        if not self.waiting: return
+        waiting,self.waiting = self.waiting,[]
+        values = torch.stack([v for *_,v in waiting]).cpu().double().numpy()
+        for (step,name,_),v in zip(waiting, values):
+            if not np.isfinite(v): self.stop(step, name, v)
+            total,n = self.sums.get(name, (0.,0))
+            self.sums[name] = float(total+v),n+1
+            self.lists[name].append(v)
+
+    def stop(self,
+        step:int, # of the epoch
+        name:str, # of the part
+        value:float, # NaN or infinity
+    ):
+        "Say where, on which photographs, and what helps."
+        photos = getattr(self.dls.train, 'photos_of', lambda step: ['unknown'])(step)
+        shown = ', '.join(map(str, photos[:4]))
+        if len(photos) > 4: shown += f' and {len(photos)-4} more'
+        raise FloatingPointError(
+            f'{name} is {value} in epoch {self.epoch}, step {step}: a smaller '
+            f'learning rate helps most often; the photos were {shown}')
+
+    @property
+    def parts(self)->dict: # name -> one number for each step of the epoch so far
+        "This process's values."
+        if not hasattr(self, 'lists'): return {}
+        self.read()
+        return self.lists
+
+    def totals(self)->dict: # name -> (sum, count) over the epoch so far
+        "Of all processes; each of them has to ask."
+        self.parts
+        names = sorted(getattr(self, 'sums', {}))
+        if not (names and dist.is_available() and dist.is_initialized()):
+            return {k: self.sums[k] for k in names}
+        t = torch.tensor([self.sums[k] for k in names], dtype=torch.double)
+        dist.all_reduce(t := t.to(next(self.model.parameters()).device))
+        return {k: (s,int(n)) for k,(s,n) in zip(names, t.tolist())}
+
+    def resume(self,
+        totals:dict, # from `totals`; of older runs: name -> values
+    ):
+        "Go on in the middle of an epoch. The first process takes what all had."
+        for k,v in totals.items():
+            s,n = v if isinstance(v, tuple) else (sum(map(float, v)),len(v))
+            self.sums[k] = (0.,0) if rank_distrib() else (s,n)
+
     def mean(self,
         name:str, # of the part
     )->float: # nan where there is none
-        "Mean of a part over the epoch so far, and over all processes (each of them has to ask)."
-        values = getattr(self, 'parts', {}).get(name)
-        return rank_mean(torch.stack(values)).item() if values else float('nan')
+        "Mean over the epoch so far and all processes; each of them has to ask."
+        total,n = self.totals().get(name, (0.,0))
+        return total/n if n else float('nan')
+
     def after_loss(self):
         "Reconstruction and the share of values that the clamp has cut."
         if not self.training: return
@@ -128,17 +206,18 @@ class LossLog(Callback):
 # %% ../nbs/08_learner.ipynb #08_learner-26
 def verdict(
     real:Tensor, # C(x_r), logits [B,1,h,w]
-    fake:Tensor, # C(x_f), logits [B,1,h,w], of the same photographs with their holes filled
+    fake:Tensor, # C(x_f), logits [B,1,h,w], of the same photographs with holes filled
 )->dict: # gap: mean of C(x_r) less that of C(x_f); told_apart: share of the pairs
-    "How well a discriminator tells photographs from fills; a pair counts where the photo's mean score is higher."
+    "How well photographs and fills are told apart, by each picture's mean score."
     r,f = (as_float(x.detach()).flatten(1).mean(1) for x in (real, fake))
     return dict(gap=(r-f).mean(), told_apart=(r > f).float().mean())
 
 def _finds_lr(learn): return any(isinstance(cb, LRFinder) for cb in learn.cbs)
 
 class AdversarialCB(Callback):
-    "Trains the discriminator and adds the adversarial part of eq. 19 to the generator's loss. Keeps its own optimizer."
-    order = 5                                  # after LossLog, and inside fastai's autocast, which ends at 10
+    """Trains the discriminator, with an optimizer of its own, and adds the adversarial
+    part of eq. 19 to the generator's loss."""
+    order = 5           # after LossLog, and inside fastai's autocast, which ends at 10
     def __init__(self,
         net:nn.Module, # the discriminator: [B,3,H,W] -> logits [B,1,h,w]
         lorentz:bool=True, # use the Lorentzian loss (eq. 18)?
@@ -152,17 +231,32 @@ class AdversarialCB(Callback):
         self.adv_weight,self.d_steps,self.d_warmup = adv_weight,d_steps,d_warmup
         self.d_opt,self.warmed = None,0        # warmed: steps that it has learned alone
 
-    def __getstate__(self): return {k:v for k,v in self.__dict__.items() if k not in ('net', 'd_opt', 'synced')}
+    def __getstate__(self):
+        gone = 'net', 'd_opt', 'synced'
+        return {k: v for k,v in self.__dict__.items() if k not in gone}
 
     def before_fit(self):
-        "Discriminator to the generator's device, with an optimizer. An export has none, and only fills."
+        "Discriminator to the generator's device, with an optimizer. Exports have none."
         if not hasattr(self, 'net'): return
+        self.refuse()
         self.net.to(next(self.model.parameters()).device).train()
         if self.d_opt is None: self.create_opt()
+        # D in DDP, whose backward averages the gradients
         ranks = getattr(self.learn, 'rank_trainer', None)
-        self.synced = ranks.accelerator.prepare(self.net) if ranks else self.net        # D in DDP, whose backward averages the gradients
+        self.synced = ranks.accelerator.prepare(self.net) if ranks else self.net
         self.warmed,self.from_pct,self.alone_for = 0,self.start,self.d_warmup
         if _finds_lr(self.learn): self.from_pct,self.alone_for = 0.,0  # the whole loss
+
+    def refuse(self):
+        "ValueError for what would leave D's step out."
+        float16 = lambda cb: isinstance(cb, NonNativeMixedPrecision) or (
+            isinstance(cb, MixedPrecision) and cb.amp_mode == AMPMode.FP16)
+        gathers = lambda cb: isinstance(cb, GradientAccumulation)
+        if any(map(float16, self.learn.cbs)): raise ValueError(
+            "float16 needs scaled losses, the discriminator's is not: use to_bf16()")
+        if any(map(gathers, self.learn.cbs)): raise ValueError(
+            'the discriminator steps with each batch, and accumulates no gradients: '
+            'leave GradientAccumulation out, and take a larger bs')
 
     def create_opt(self):
         "An optimizer of the same kind as the generator's."
@@ -186,7 +280,8 @@ class AdversarialCB(Callback):
             self.d_opt.set_hyper(k, float(self.opt.hypers[-1][k])*times.get(k, 1.))
         logits = self.judge(truth, fake.detach(), self.synced)
         loss = discriminator_loss(*logits, self.lorentz)
-        for k,v in dict(d_loss=loss, **verdict(*logits)).items(): self.learn.loss_log.put(k, v)
+        told = dict(d_loss=loss, **verdict(*logits))
+        for k,v in told.items(): self.learn.loss_log.put(k, v)
         loss.backward()
         self.d_opt.step()
         self.d_opt.zero_grad()
@@ -197,8 +292,8 @@ class AdversarialCB(Callback):
     )->Tensor: # scalar
         "The adversarial part of eq. 19; no gradient reaches the discriminator."
         self.net.requires_grad_(False)
-        loss = generator_loss(*self.judge(truth, fake, self.net), self.lorentz)
-        self.net.requires_grad_(True)
+        try: loss = generator_loss(*self.judge(truth, fake, self.net), self.lorentz)
+        finally: self.net.requires_grad_(True)
         self.learn.loss_log.put('g_adv', loss)
         return loss
 
@@ -222,12 +317,13 @@ class AdversarialCB(Callback):
     def before_train(self):
         "With a warm-up the schedule is that of the generator's steps: it waits with G."
         if not hasattr(self, 'net'): raise RuntimeError(
-            'an exported learner has no discriminator: train from learn.save/learn.load, or use get_learner')
+            'an exported learner has no discriminator: train from learn.save/learn.load'
+            ', or use get_learner')
         if not self.alone_for: return
         n = len(self.dls.train)*self.n_epoch
         if n <= self.alone_for: raise ValueError(
-            f'd_warmup is {self.alone_for} steps and the run has {n}: the generator would '
-            'never learn; make the warm-up shorter, or the run longer')
+            f'd_warmup is {self.alone_for} steps and the run has {n}: the generator '
+            'would never learn; make the warm-up shorter, or the run longer')
         self.learn.pct_train = (self.train_iter-self.warmed)/(n-self.alone_for)
 
     def after_batch(self):
@@ -241,7 +337,8 @@ class AverageCB(Callback):
     def __init__(self,
         decay:float=.999, # share of the old mean in the new one, after the first steps
     ):
-        if not 0 < decay < 1: raise ValueError(f'ema must be at least 0 and less than 1, not {decay}')
+        if not 0 < decay < 1: raise ValueError(
+            f'ema must be at least 0 and less than 1, not {decay}')
         self.decay,self.net,self.n = decay,None,0
 
     def before_fit(self):
@@ -257,8 +354,8 @@ class AverageCB(Callback):
     def after_step(self):
         "Mix in what the step has made."
         if _finds_lr(self.learn): return
-        net,decay = getattr(self.model, 'module', self.model),min(self.decay, (1+self.n)/(10+self.n))
-        mix = get_ema_multi_avg_fn(decay)
+        net = getattr(self.model, 'module', self.model)
+        mix = get_ema_multi_avg_fn(min(self.decay, (1+self.n)/(10+self.n)))
         mix(list(self.net.parameters()), list(net.parameters()), self.n)
         for mean,now in zip(self.net.buffers(), net.buffers()): mean.copy_(now)
         self.n += 1
@@ -316,7 +413,9 @@ class BF16(MixedPrecision):
     def before_fit(self):
         "bfloat16 has float32's range: there is nothing to scale."
         kind = next(self.model.parameters()).device.type
-        self.autocast,self.learn.scaler,self.scales,self.inside = torch.autocast(kind, torch.bfloat16),torch.amp.GradScaler(kind, enabled=False),L(),False
+        self.autocast = torch.autocast(kind, torch.bfloat16)
+        self.learn.scaler = torch.amp.GradScaler(kind, enabled=False)
+        self.scales,self.inside = L(),False
     def before_batch(self):
         "Into bfloat16."
         super().before_batch()
@@ -330,7 +429,8 @@ class BF16(MixedPrecision):
 def _beside(file, of='d'): return file.with_name(f'{file.stem}_{of}.pth')
 
 class InpaintLearner(Learner):
-    "A fastai Learner that creates, saves and loads the discriminator and its optimizer along with the generator's."
+    """A fastai Learner that creates, saves and loads the discriminator and its
+    optimizer along with the generator's."""
     @property
     def rival(self):
         "The adversarial callback, or None."
@@ -348,7 +448,7 @@ class InpaintLearner(Learner):
         return getattr(self.model, 'module', self.model) if mean is None else mean
 
     def _do_epoch_validate(self, *args, **kwargs):
-        "Validation and predictions use the averaged weights; training goes on with its own."
+        "Validation and predictions use the averaged weights, training its own."
         raw = self.model
         if self.average and self.average.net is not None: self.model = self.average.net
         try: super()._do_epoch_validate(*args, **kwargs)
@@ -362,10 +462,11 @@ class InpaintLearner(Learner):
     def save(self,
         file:str, # name under path/model_dir, without suffix
         **kwargs, # as for fastai's `save`, such as with_opt=False
-    ): # path of the generator's file; beside it are the discriminator's and the averaged weights, ending in _d.pth and _ema.pth
+    ): # path of the generator's file; beside it, ending in _d and _ema, are the others
         "Save both networks, both optimizers and the averaged weights."
         file = super().save(file, **kwargs)
-        if self.rival: save_model(_beside(file), self.rival.net, self.rival.d_opt, **kwargs)
+        rival = self.rival
+        if rival: save_model(_beside(file), rival.net, rival.d_opt, **kwargs)
         if self.average: torch.save(self.average.state(), _beside(file, 'ema'))
         return file
 
@@ -374,29 +475,50 @@ class InpaintLearner(Learner):
         device=None, # where to; default: the data's
         **kwargs, # as for fastai's `load`, such as with_opt=False
     ): # the learner
-        "Load what `save` wrote. Raises FileNotFoundError, before anything is changed, where a file is missing."
+        "Load what `save` wrote. FileNotFoundError, and nothing changed, without all of it."
         if device is None: device = self.dls.device
         path = self.path/self.model_dir/f'{file}.pth'
         beside,mean = _beside(path),_beside(path, 'ema')
-        if self.rival and not beside.exists(): raise FileNotFoundError(f'{beside} is missing: it holds the discriminator; for the generator alone use get_learner(..., adversarial=False)')
-        if self.average and not mean.exists(): raise FileNotFoundError(f'{mean} is missing: it holds the averaged weights; to go on without them use get_learner(..., ema=0)')
+        if self.rival and not beside.exists(): raise FileNotFoundError(
+            f'{beside} is missing: it holds the discriminator; for the generator alone '
+            'use get_learner(..., adversarial=False)')
+        if self.average and not mean.exists(): raise FileNotFoundError(
+            f'{mean} is missing: it holds the averaged weights; to go on without them '
+            'use get_learner(..., ema=0)')
         super().load(file, device=device, **kwargs)
-        if self.rival: load_model(beside, self.rival.net, self.rival.d_opt, device=device, **kwargs)
-        if self.average: self.average.load_state(torch.load(mean, map_location=device, weights_only=True))
+        rival = self.rival
+        if rival: load_model(beside, rival.net, rival.d_opt, device=device, **kwargs)
+        if self.average:
+            state = torch.load(mean, map_location=device, weights_only=True)
+            self.average.load_state(state)
         return self
 
     def export(self,
         fname='export.pkl', # under path
         **kwargs, # as for fastai's `export`
     ):
-        "Pickle the learner with the generator alone, to fill holes with; use `save` to go on training."
+        "Pickle the learner with the generator alone, to fill holes; `save` is to go on."
         d_opt = self.rival and self.rival.d_opt
         super().export(fname, **kwargs)
-        if self.rival: self.rival.d_opt = d_opt             # export has made new optimizers
+        if self.rival: self.rival.d_opt = d_opt        # export has made new optimizers
 
-    first_epoch = 0                                         # with which `fit` begins, to resume a run
+    def predict(self,
+        sample:tuple, # (holed [3,H,W], mask [1,H,W], ...), such as `dls.valid_ds[0]`
+    )->tuple: # result, coarse, refined: each [3,H,W] in [-1,1]
+        "Fill one sample. For photos and holes of any kind there is `inpaint`."
+        net,device = self.generator,next(self.model.parameters()).device
+        holed,mask = (t[None].to(device) for t in sample[:2])
+        was = net.training
+        try:
+            with torch.no_grad(): coarse,refined = net.eval()(holed, mask)
+        finally: net.train(was)
+        result = composite(refined, holed, mask)
+        return tuple(t[0].cpu() for t in (result, coarse, refined))
+
+    first_epoch = 0                                # with which `fit` begins, to resume
     def _do_fit(self):
-        for self.epoch in range(self.first_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+        for self.epoch in range(self.first_epoch, self.n_epoch):
+            self._with_events(self._do_epoch, 'epoch', CancelEpochException)
 
     def all_batches(self):
         "One pass, from the batch with which the loader begins."
@@ -419,25 +541,34 @@ class InpaintLearner(Learner):
         sync_bn:bool=True, # as for fastai's; there is no batch norm here
         **kwargs, # for accelerate's `Accelerator`
     ): # the learner
-        "Used by `distrib_ctx`: train both networks in each process of `accelerate launch`."
-        if num_distrib() > 1: self.add_cb(RankTrainer(sync_bn, cpu=torch.device(self.dls.device).type == 'cpu', **kwargs))
+        "For `distrib_ctx`: train both networks in each process of `accelerate launch`."
+        # what ACCELERATE_... in the environment asks for would reach G alone
+        kwargs = dict(mixed_precision='no', dynamo_backend='no') | kwargs
+        cpu = torch.device(self.dls.device).type == 'cpu'
+        if num_distrib() > 1: self.add_cb(RankTrainer(sync_bn, cpu=cpu, **kwargs))
         if rank_distrib(): self.remove_cb(ProgressCallback)
         return self
 
     def distrib_ctx(self,
         **kwargs, # as for fastai's `distrib_ctx`
     ): # context manager
-        "`with learn.distrib_ctx(): learn.fit(...)` trains on several GPUs, or several processes on a CPU. ImportError without accelerate."
-        if DistributedTrainer is object: raise ImportError("several processes need accelerate: pip install 'gla_inpaint[distributed]'")
+        """`with learn.distrib_ctx(): learn.fit(...)` trains on several GPUs, or in
+        several processes on a CPU. ImportError without accelerate."""
+        if DistributedTrainer is object: raise ImportError(
+            "several processes need accelerate: pip install 'gla_inpaint[distributed]'")
         return super().distrib_ctx(**kwargs)
 
 # %% ../nbs/08_learner.ipynb #08_learner-31
 def adam(
     params, # parameters, or groups of them
     lr:float, # learning rate
-)->Optimizer: # fastai's
+    fused:bool=None, # torch's, whose step is one kernel? Default: on CUDA
+): # fastai's `Optimizer`, or torch's in fastai's `OptimWrapper`
     "Adam as in section 4: betas 0.5 and 0.9, eps 1e-8, no weight decay."
-    return Adam(params, lr=lr, mom=.5, sqr_mom=.9, eps=1e-8, wd=0.)
+    if fused is None: fused = default_device().type == 'cuda'
+    if not fused: return Adam(params, lr=lr, mom=.5, sqr_mom=.9, eps=1e-8, wd=0.)
+    return OptimWrapper(params, torch.optim.AdamW, lr=lr, betas=(.5,.9), eps=1e-8,
+                        weight_decay=0., fused=True)
 
 def get_learner(
     dls:DataLoaders, # from `inpaint_dataloaders`: (holed, mask) -> truth
@@ -448,18 +579,18 @@ def get_learner(
     gla:bool=True, # global and local attention in the refinement network? (Table 5)
     lam:float=.75, # weight of L1 against SSIM (eq. 13)
     lr:float=1e-4, # learning rate (section 4)
-    adversarial_from:float=0., # share of the run on reconstruction alone, before the discriminator joins
+    adversarial_from:float=0., # share of the run before the discriminator joins
     lr_d:float=None, # discriminator's learning rate; None: `lr`, as in the paper
     adv_weight:float=1., # of the adversarial part in the generator's loss; 1 in eq. 19
     d_steps:int=1, # discriminator's steps for each of the generator's; 1 in the paper
     d_warmup:int=0, # steps in which the discriminator alone learns; 0 in the paper
-    ema:float=0., # decay of averaged generator weights, such as .999; 0: none, as in the paper
-    compile:bool=False, # speed both networks up with `torch.compile`? It takes minutes before the first step
-    metrics=None, # fastai metrics to show after the losses; default: l1, psnr, ssim of the composite
+    ema:float=0., # decay of averaged generator weights (.999); 0: none, as in the paper
+    compile:bool=False, # `torch.compile` both networks? Takes minutes to start
+    metrics=None, # to show after the losses; default: l1, psnr, ssim of the composite
     cbs=None, # further callbacks
     **kwargs, # passed on to `Learner`
 )->InpaintLearner: # `learn.model` is the `Inpainter`
-    "A learner with the paper's settings. The switches are the paper's ablations (section 4.3)."
+    "A learner with the paper's settings; the switches are its ablations (section 4.3)."
     net = Inpainter(width, mpga, gla)
     net.size = max(getattr(dls.train_ds, 'size', (0,))) or None
     log = LossLog()
@@ -469,12 +600,18 @@ def get_learner(
     if metrics is None: metrics = [CompositeMetric(k) for k in ('l1', 'psnr', 'ssim')]
     how = lr_d,adv_weight,d_steps,d_warmup
     if not adversarial and how != (None,1.,1,0): raise ValueError(
-        'lr_d, adv_weight, d_steps and d_warmup need the discriminator: adversarial=True')
-    rival = [AdversarialCB(Discriminator(2*width), lorentz, adversarial_from, *how)] if adversarial else []
+        'lr_d, adv_weight, d_steps and d_warmup need the discriminator: '
+        'adversarial=True')
+    rival = []
+    if adversarial:
+        rival = [AdversarialCB(Discriminator(2*width), lorentz, adversarial_from, *how)]
     average = [AverageCB(ema)] if ema else []
     for m in (net, *(cb.net for cb in rival)):
         if compile: m.compile()
-    learn = InpaintLearner(dls, net.to(memory_format=torch.channels_last), loss_func=InpaintLoss(lam), opt_func=adam, lr=lr,
-                           moms=(.5,.5,.5), metrics=[*shown, *L(metrics)], cbs=[log, *rival, *average, *L(cbs)], **kwargs)
-    if hasattr(learn, 'recorder'): learn.recorder.loss,learn.recorder.smooth_loss = PhotoLoss(),RankSmoothLoss()
+    net = net.to(memory_format=torch.channels_last)
+    learn = InpaintLearner(
+        dls, net, loss_func=InpaintLoss(lam), opt_func=adam, lr=lr, moms=(.5,.5,.5),
+        metrics=[*shown, *L(metrics)], cbs=[log, *rival, *average, *L(cbs)], **kwargs)
+    if hasattr(learn, 'recorder'):
+        learn.recorder.loss,learn.recorder.smooth_loss = PhotoLoss(),RankSmoothLoss()
     return learn

@@ -1,5 +1,5 @@
 "Saved in one process, loaded in another: generator, discriminator and both optimizers; an export holds the generator alone."
-import subprocess, sys
+import contextlib, functools, io, os, subprocess, sys
 import pytest
 
 MAKE = '''
@@ -22,6 +22,25 @@ def fit(learn, n):
     with learn.no_bar(), learn.no_logging(): learn.fit(n)
     return learn
 '''
+
+
+@functools.cache
+def made():
+    "What MAKE makes, in this process: for what needs none of its own"
+    names = {}
+    exec(MAKE, names)
+    return names
+
+
+def here(code, cwd):
+    "What the code prints, word by word"
+    names,before = dict(made()),os.getcwd()
+    names['dls'].train_ds.epoch = 0
+    os.chdir(cwd)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as out: exec(code, names)
+    finally: os.chdir(before)
+    return out.getvalue().split()
 
 
 def run(code, cwd):
@@ -48,7 +67,7 @@ except FileNotFoundError as e: print('both_d.pth' in str(e), state(learn) == bef
 
 def test_fit_makes_the_optimizer_that_is_missing(tmp_path):
     "After an export without a fit, and after a fit without the callback."
-    assert run('''
+    assert here('''
 a,b = fresh(1),fresh(1); a.export(); fit(a, 1)
 with b.removed_cbs([b.rival]): fit(b, 1)
 fit(b, 1)
@@ -56,7 +75,7 @@ print(all(l.rival.d_opt is not None and l.loss_log.mean('d_loss') > 0 for l in (
 
 
 def test_an_error_leaves_bfloat16(tmp_path):
-    assert run('''
+    assert here('''
 learn = fresh(1).to_bf16()
 with torch.no_grad(): next(learn.model.parameters())[0] = float('nan')
 try: fit(learn, 1)
@@ -75,7 +94,7 @@ x,m,_ = (t[None] for t in dls.valid_ds[0]); print(float(learn.model.eval()(x, m)
 
 
 def test_bf16_on_this_device(tmp_path):
-    assert run("learn = fit(fresh(1).to_bf16(), 1); print(learn.loss_log.mean('recon') < 3)", tmp_path) == ['True']
+    assert here("learn = fit(fresh(1).to_bf16(), 1); print(learn.loss_log.mean('recon') < 3)", tmp_path) == ['True']
 
 
 KNOBS = '''
@@ -93,7 +112,7 @@ class Watch(Callback):
 
 def test_in_the_warm_up_the_discriminator_learns_alone(tmp_path):
     "The schedule waits with the generator, and ends where it would."
-    out = run(KNOBS+'''
+    out = here(KNOBS+'''
 set_seed(1); w = Watch(); learn = get_learner(dls, width=4, d_warmup=2, adversarial_from=.25, path='.')
 with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3, cbs=w)
 print(*(f'{g:d}{d:d}' for g,d,*_ in w.rows), *(round(p*4, 6) for *_,p,_ in w.rows), len(learn.loss_log.parts['d_loss']))''', tmp_path)
@@ -101,7 +120,7 @@ print(*(f'{g:d}{d:d}' for g,d,*_ in w.rows), *(round(p*4, 6) for *_,p,_ in w.row
 
 
 def test_the_ratio_of_the_two_rates_stays(tmp_path):
-    out = run(KNOBS+'''
+    out = here(KNOBS+'''
 set_seed(1); w = Watch(); learn = get_learner(dls, width=4, lr=1e-4, lr_d=4e-4, path='.')
 with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3, cbs=w)
 print(*(round(r, 6) for *_,r in w.rows))''', tmp_path)
@@ -109,7 +128,7 @@ print(*(round(r, 6) for *_,r in w.rows))''', tmp_path)
 
 
 def test_steps_and_weight_of_the_discriminator(tmp_path):
-    out = run('''
+    out = here('''
 def go(**kw):
     set_seed(1); dls.train_ds.epoch = 0                   # the same holes for all
     return fit(get_learner(dls, width=4, lr=1e-3, path='.', **kw), 1)
@@ -120,7 +139,7 @@ print(len(learn.loss_log.parts['d_loss']), len(learn.loss_log.parts['g_adv']), e
 
 
 def test_averaged_weights_judge_and_are_saved(tmp_path):
-    out = run('''
+    out = here('''
 set_seed(1); learn = fit(get_learner(dls, width=4, lr=1e-2, ema=.9, path='.'), 2)
 raw = [p.clone() for p in learn.model.parameters()]
 mean = [p.clone() for p in learn.generator.parameters()]
@@ -138,7 +157,7 @@ with learn.no_bar(): print(learn.validate()[0] == loss)''', tmp_path)
 
 
 def test_the_average_is_what_its_formula_says(tmp_path):
-    out = run('''
+    out = here('''
 from fastai.callback.core import Callback
 class Keep(Callback):
     order = 50
@@ -149,3 +168,98 @@ class Keep(Callback):
 set_seed(1); keep = Keep(); learn = get_learner(dls, width=4, lr=1e-2, ema=.5, path='.', cbs=keep); fit(learn, 5)
 print(max((a-b).abs().max().item() for a,b in zip(keep.mean, learn.generator.parameters())) < 1e-5)''', tmp_path)
     assert out == ['True']
+
+
+def test_what_a_discriminator_cannot_do_is_refused(tmp_path):
+    out = here('''
+from fastai.callback.training import GradientAccumulation
+from fastai.callback.fp16 import MixedPrecision
+for cb in (GradientAccumulation(4), MixedPrecision()):
+    try: fit(get_learner(dls, width=4, path='.', cbs=cb), 1)
+    except ValueError as e: print(str(e).splitlines()[-1].split()[0])
+fit(get_learner(dls, width=4, path='.', adversarial=False, cbs=GradientAccumulation(4)), 1)
+try: get_learner(dls, width=4, adversarial=False, lr_d=1e-3)
+except ValueError as e: print('need the discriminator' in str(e))''', tmp_path)
+    assert out == ['the', 'float16', 'True']
+
+
+def test_an_error_in_the_generators_loss_leaves_the_discriminator_as_it_was(tmp_path):
+    assert here('''
+import gla_inpaint.learner as m
+def broken(*args): raise MemoryError('full')
+loss,learn = m.generator_loss,fresh(1)
+m.generator_loss = broken
+try: fit(learn, 1)
+except MemoryError: pass
+finally: m.generator_loss = loss
+print(all(p.requires_grad for p in learn.rival.net.parameters()), fit(learn, 1).loss_log.mean('d_loss') > 0)''', tmp_path) == ['True', 'True']
+
+
+def test_predict_fills_one_sample(tmp_path):
+    assert here('''
+learn = fit(fresh(1), 1)
+holed,mask,truth = dls.valid_ds[0]
+learn.model.train()
+result,coarse,refined = learn.predict(dls.valid_ds[0])
+training = learn.model.training
+with learn.no_bar(): preds = learn.get_preds()[0]
+known = mask.expand_as(truth).bool()
+print(torch.equal(result[known], truth[known]), torch.equal(result[~known], refined[~known]), training,
+      torch.allclose(refined, preds[1][0], atol=1e-5), torch.allclose(coarse, preds[0][0], atol=1e-5))''', tmp_path) == ['True', 'True', 'True', 'True', 'True']
+
+
+def test_metrics_measure_each_photo_once(tmp_path):
+    assert here('''
+import gla_inpaint.learner as m
+measure,calls = m.inpaint_metrics,[]
+def counted(*args): calls.append(len(args[0])); return measure(*args)
+m.inpaint_metrics = counted
+try: learn = fit(fresh(1), 2)
+finally: m.inpaint_metrics = measure
+print(sum(calls), [m.name for m in learn.recorder.metrics][-3:] == ['l1', 'psnr', 'ssim'])''', tmp_path) == ['4', 'True']
+
+
+def test_a_loss_that_is_not_a_number_says_what_helps(tmp_path):
+    out = here('''
+learn = fresh(1); learn.loss_log.before_fit = lambda: setattr(learn.loss_log, 'every', 50)      # as on a GPU
+with torch.no_grad(): next(learn.model.parameters())[0] = float('nan')
+try: fit(learn, 1)
+except FloatingPointError as e: print(str(e).splitlines()[-1])''', tmp_path)
+    text = ' '.join(out)
+    assert text.startswith('recon is nan in epoch 0, step 0: a smaller learning rate helps')
+
+
+def test_torchs_fused_adam_is_the_same_adam(tmp_path):
+    "What a GPU uses, here on a CPU: the same steps but for rounding, and a state that either can go on from, exactly"
+    out = here('''
+from copy import deepcopy
+from functools import partial
+from gla_inpaint.learner import adam
+from gla_inpaint.train import learner_state, restore
+def learner(fused):
+    set_seed(1); dls.train_ds.epoch = 0
+    learn = get_learner(dls, width=4, lr=1e-3, path='.'); learn.opt_func = partial(adam, fused=fused)
+    return learn
+def far(a, b):
+    pairs = [(k, x, dict(n.named_parameters())[k]) for m,n in ((a.model, b.model), (a.rival.net, b.rival.net)) for k,x in m.named_parameters()]
+    return max((x-y).abs().max().item() for k,x,y in pairs if k != 'head.1.bias')      # its gradient is 0 but for rounding
+def go(learn, n):
+    with learn.no_bar(), learn.no_logging():
+        for _ in range(n):
+            set_seed(learn.dls.train_ds.epoch)
+            learn.fit_one_cycle(1, 1e-3)
+    return learn
+def again(learn, fused):
+    state = deepcopy(learner_state(learn)) | dict(batch=0, epoch=2)        # as through a file
+    new = learner(fused); restore(new, state); new.first_epoch = 0
+    return go(new, 1)
+ours,theirs = go(learner(False), 2),go(learner(True), 2)
+print(far(ours, theirs) < 1e-5, type(theirs.opt).__name__, theirs.rival.d_opt.hypers[0]['lr'] == theirs.opt.hypers[0]['lr'], theirs.opt.hypers[0]['mom'])
+for fused,learn in ((False, ours), (True, theirs)):
+    dls.train_ds.epoch = 2
+    straight,other = again(learn, fused),again(learn, not fused)
+    dls.train_ds.epoch = 2
+    exact = go(learn, 1)
+    print(far(exact, straight) == 0, 0 < far(exact, other) < 1e-5)
+''', tmp_path)
+    assert out == ['True', 'OptimWrapper', 'True', '0.5'] + ['True', 'True']*2

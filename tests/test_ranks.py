@@ -24,13 +24,13 @@ class Double(Callback):
         if self.training and EMPTY and rank_distrib() == ranks-1: self.learn.xb = self.yb[0],torch.ones_like(self.xb[1])
 EMPTY = sys.argv[2] == 'empty'
 set_seed(0)
-learn = get_learner(dls, width=4, lr=1e-3, cbs=Double())
+learn = get_learner(dls, width=4, lr=1e-3, lr_d=2e-3, d_steps=2, d_warmup=1, ema=.9, cbs=Double())
 learn.model.double(); learn.rival.net.double().head[0].p = 0.
 learn.rival.net.head[1].weight.data *= 1000              # logits so far apart that the hinges cut: only then do the averages of eq. 16, 17 count
 if sys.argv[2] == 'own': import gla_inpaint.losses; gla_inpaint.losses.rank_mean = lambda x: x.mean()
 with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(1)
 torch.save(dict(steps=len(learn.recorder.losses), row=list(learn.recorder.values[-1]),
-                states=[learn.model.state_dict(), learn.rival.net.state_dict()]), f'{sys.argv[1]}-{rank_distrib()}.pt')
+                states=[learn.model.state_dict(), learn.rival.net.state_dict(), learn.generator.state_dict()]), f'{sys.argv[1]}-{rank_distrib()}.pt')
 '''
 
 
@@ -39,7 +39,8 @@ def free_port():
 
 
 def start(code, ranks, *args, cwd):
-    env = dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()), OMP_NUM_THREADS='1')
+    # what `accelerate config` may have left in the environment is not asked for here
+    env = dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()), OMP_NUM_THREADS='1', ACCELERATE_MIXED_PRECISION='bf16')
     of = lambda r: dict(env, WORLD_SIZE=str(ranks), RANK=str(r), LOCAL_RANK=str(r)) if ranks > 1 else env
     return [subprocess.Popen([sys.executable, '-c', code, *args], cwd=cwd, env=of(r), stderr=subprocess.PIPE, text=True) for r in range(ranks)]
 
@@ -53,6 +54,11 @@ def train(ranks, cwd, how='plain'):
 
 def tensors(result): return [t for state in result['states'] for t in state.values()]
 
+def apart(a, b):
+    "Largest difference of any weight, in the largest weight: processors round differently"
+    a,b = (torch.cat([t.flatten() for t in tensors(x)]) for x in (a, b))
+    return ((a-b).abs().max()/b.abs().max()).item()
+
 
 @pytest.fixture(scope='module')
 def alone(tmp_path_factory): return train(1, tmp_path_factory.mktemp('alone'))[0]
@@ -63,15 +69,13 @@ def test_ranks_equal_each_other_and_one_process(ranks, alone, tmp_path):
     results = train(ranks, tmp_path)
     assert all(r['steps'] == alone['steps'] == 5 for r in results)
     for other in results[1:]: assert all(torch.equal(a, b) for a,b in zip(tensors(results[0]), tensors(other), strict=True))
-    apart = max((a-b).abs().max().item() for a,b in zip(tensors(results[0]), tensors(alone), strict=True))
-    assert apart < 1e-8
+    assert apart(results[0], alone) < 1e-8
     for row in (r['row'] for r in results): assert row == pytest.approx(alone['row'], rel=1e-5), 'losses and metrics do not depend on the number of processes'
 
 
 def test_the_averages_are_those_of_all_ranks(alone, tmp_path):
     "The check above can fail: with relativistic averages of its own in each rank the weights are elsewhere."
-    apart = max((a-b).abs().max().item() for a,b in zip(tensors(train(2, tmp_path, 'own')[0]), tensors(alone), strict=True))
-    assert apart > 1e-4
+    assert apart(train(2, tmp_path, 'own')[0], alone) > 1e-6
 
 
 def test_a_rank_without_any_hole(tmp_path):

@@ -234,11 +234,21 @@ def test_trackers(photos, tmp_path, monkeypatch, capsys):
     events.Reload()
     assert events.Scalars('psnr')[0].step == 6 and 'l1 20-30' in events.Tags()['scalars']
     class Wandb:
-        rows = []
+        rows,Settings = [],dict
         def init(self, **kw): self.kw = kw
         def log(self, row, step): self.rows.append((step, row))
-    monkeypatch.setitem(sys.modules, 'wandb', Wandb())
-    assert go('wandb', 'wandb') == 0 and Wandb.rows[-1][0] == 6 and sys.modules['wandb'].kw['config']['bs'] == 2
+    wandb = Wandb()
+    monkeypatch.setitem(sys.modules, 'wandb', wandb)
+    assert go('wandb', 'wandb') == 0 and wandb.rows[-1][0] == 6 and 'gap' in wandb.rows[-1][1] and wandb.kw['config']['bs'] == 2
+    sent = json.dumps([{k: v for k,v in wandb.kw.items() if k != 'dir'}, wandb.rows], default=str)
+    assert str(tmp_path) not in sent and str(photos) not in sent and '.png' not in sent, 'no paths, no names of photos'
+    assert wandb.kw['settings'] == dict(console='off', disable_git=True, disable_code=True, x_disable_meta=True)
+    class Error(Exception): pass
+    def init(**kw): raise Error('api_key not configured (no-tty)')
+    wandb.init = init
+    assert go('out', 'wandb') == 1
+    assert "api_key not configured (no-tty): log in with 'wandb login', or set WANDB_MODE=offline" in capsys.readouterr().err
+    assert again(tmp_path/'out', '--track', 'csv') == 0, 'the run goes on without it'
     monkeypatch.setitem(sys.modules, 'wandb', None)
     assert go('none', 'wandb') == 1 and "pip install 'gla_inpaint[tracking]'" in capsys.readouterr().err
 
@@ -402,14 +412,165 @@ def test_settings_that_somebody_has_broken(tmp_path, capsys, text):
     assert 'settings.json has been changed' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('error', [MemoryError, torch.cuda.OutOfMemoryError])
-def test_out_of_memory(tmp_path, monkeypatch, capsys, error):
+CPU_FULL = '[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can\'t allocate memory: you tried to allocate 4398046511104 bytes.'
+
+@pytest.mark.parametrize('error,words', [
+    (MemoryError('x'), 'smaller --bs'), (torch.cuda.OutOfMemoryError('of so and so many GiB'), 'smaller --bs'), (RuntimeError(CPU_FULL), 'smaller --bs'),
+    (RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. '), 'a process that reads photos was killed'),
+    (RuntimeError('DataLoader worker (pid(s) 7, 8) exited unexpectedly'), 'a process that reads photos was killed'),
+    (FloatingPointError('in a callback:\n\trecon is nan'), 'recon is nan. Begin another run with a smaller --lr'),
+    (KeyError('omega'), "KeyError: 'omega' (more in {run}/error.txt)"), (Exception(), 'Exception: Exception (more in'),
+    (RuntimeError('mat1 and mat2'), 'RuntimeError: mat1 and mat2 (more in'), (KeyboardInterrupt(), 'interrupted; nothing had been saved yet')])
+def test_every_error_is_one_line(tmp_path, monkeypatch, capsys, error, words):
     (tmp_path/'settings.json').write_text(json.dumps(dict(train=[], valid=[], width=2, bs=2)))
-    def full(out, **changes): raise error('of so and so many GiB')
-    monkeypatch.setattr(train, 'train_run', full)
-    assert main(['--resume', str(tmp_path)]) == 1
+    def broken(out, **changes): raise error
+    monkeypatch.setattr(train, 'train_run', broken)
+    assert main(['--resume', str(tmp_path)]) == (130 if isinstance(error, KeyboardInterrupt) else 1)
     err = capsys.readouterr().err
-    assert err.count('\n') == 1 and 'smaller --bs' in err
+    assert err.count('\n') == 1 and words.format(run=tmp_path) in err
+    assert (tmp_path/'error.txt').exists() == ('more in' in words)
+
+
+def test_the_cpu_runs_out_of_memory(photos, tmp_path, capsys, monkeypatch):
+    "What torch says then, as it is"
+    monkeypatch.setattr(train, 'start_from', None)
+    monkeypatch.setattr(train, 'restore', None)
+    monkeypatch.setattr(train, '_fit', lambda *_: torch.empty(2**50))
+    assert main([str(a) for a in (photos, '--out', tmp_path/'run', *FLAGS)]) == 1
+    assert 'out of memory: begin another run with a smaller --bs' in capsys.readouterr().err
+
+
+def test_an_error_without_a_word_is_named_too(photos, tmp_path, monkeypatch, capsys):
+    "Python's own MemoryError says nothing, and fastai asks what it says"
+    def full(*args): raise MemoryError
+    monkeypatch.setattr(train.Validation, 'after_validate', full)
+    assert main([str(a) for a in (photos, '--out', tmp_path/'run', *FLAGS, '--epochs', 1)]) == 1
+    assert 'out of memory: begin another run with a smaller --bs' in capsys.readouterr().err
+
+
+def test_a_console_that_cannot_print_a_name(photos, tmp_path):
+    run = tmp_path/'Zürich 東京'
+    process = subprocess.run([sys.executable, '-m', 'gla_inpaint.train', str(photos), '--out', str(run), *FLAGS, '--epochs', '1'],
+                             capture_output=True, env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONIOENCODING='ascii', PYTHONUTF8='0'))
+    assert process.returncode == 0 and b'Z\\xfcrich' in process.stdout and (run/'best.safetensors').exists()
+
+
+@pytest.mark.parametrize('how', [['-m', 'gla_inpaint.train'], ['-c', 'import sys; sys.argv[0] = "/bin/gla_train"; import gla_inpaint.train']])
+def test_ctrl_c_while_torch_is_imported(tmp_path, how):
+    (tmp_path/'torch.py').write_text('raise KeyboardInterrupt')
+    path = f'{tmp_path}{os.pathsep}{Path(train.__file__).parent.parent}'
+    process = subprocess.run([sys.executable, *how], capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=path))
+    assert process.returncode in (130, -2) and process.stderr.count('\n') == 1 and process.stderr.endswith(': interrupted\n')
+
+
+def test_a_loss_that_is_not_a_number_names_the_remedy(photos, whole, tmp_path, capsys):
+    assert main([str(a) for a in (photos, '--out', tmp_path/'run', *FLAGS[:-1], 1e8, '--epochs', 2, '--save-every', 1)]) == 1
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and 'is nan in epoch' in err and f'Begin another run with a smaller --lr and --weights {tmp_path}/run/last.safetensors' in err
+
+
+# What a flag promises
+
+def nets_of(monkeypatch, photos, out, *flags):
+    "Start the command, and keep the learner that it makes; nothing is trained"
+    made = []
+    monkeypatch.setattr(train, '_fit', lambda out, s, learn, state: made.append(learn))
+    assert main([str(a) for a in (photos, '--out', out, *FLAGS, *flags)]) == 0
+    return made[0]
+
+
+def test_compile_compiles_both_networks(photos, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, 'compile', lambda self: compiled.append(self))
+    learn = nets_of(monkeypatch, photos, tmp_path/'a', '--compile')
+    assert compiled == [learn.model, learn.rival.net]
+    nets_of(monkeypatch, photos, tmp_path/'b')
+    assert len(compiled) == 2, 'and nobody is compiled unasked'
+
+
+def test_bf16_computes_in_bfloat16(photos, tmp_path, monkeypatch):
+    seen = {}
+    for name,flags in (('half', ['--bf16']), ('whole', [])):
+        learn = nets_of(monkeypatch, photos, tmp_path/name, *flags)
+        kinds = seen[name] = set()
+        for net in (learn.model.coarse.regular[0], learn.rival.net):
+            net.register_forward_hook(lambda m, x, y: kinds.add(y.dtype))
+        with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert seen == dict(half={torch.bfloat16}, whole={torch.float32})
+
+
+@pytest.mark.parametrize('l1,best', [([5., 3., 4.], 2), ([3., 4., 5.], 1), ([5., 4., 3.], 3)])
+def test_the_best_epoch_has_the_lowest_l1(photos, tmp_path, monkeypatch, l1, best):
+    values,kept = iter(l1),[]
+    after,write = train.Validation.after_validate,train.RunLog.write
+    def told(self): after(self); self.means = self.means | dict(l1=next(values), psnr=10., ssim=len(kept))
+    def keep(self, row): write(self, row); kept.append({k: v.clone() for k,v in self.model.state_dict().items()})
+    monkeypatch.setattr(train.Validation, 'after_validate', told)
+    monkeypatch.setattr(train.RunLog, 'write', keep)
+    assert main([str(a) for a in (photos, '--out', tmp_path/'run', *FLAGS, '--epochs', 3)]) == 0
+    assert same(load_file(tmp_path/'run/best.safetensors'), kept[best-1])
+
+
+def test_minutes_before_a_resume_count(photos, tmp_path, monkeypatch):
+    "By a clock that goes on by a second each time somebody looks"
+    now = iter(range(10**6))
+    monkeypatch.setattr(train.time, 'monotonic', lambda: next(now))
+    go = lambda name: main([str(a) for a in (photos, '--out', tmp_path/name, *FLAGS, '--minutes', 2, '--save-every', 1)])
+    assert go('whole') == 0
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 8, '--minutes', 2, '--save-every', 1)
+    assert again(run) == 0
+    a,b = (ending(tmp_path/n) for n in ('whole', 'run'))
+    assert a['train_iter'] > 8 and abs(a['train_iter']-b['train_iter']) <= 3 and 2 <= b['spent'] < 2.2
+
+
+def test_validation_measures_the_composite_of_the_middle_of_each_photo(photos, tmp_path, monkeypatch):
+    from gla_inpaint.generator import composite
+    from gla_inpaint.metrics import inpaint_metrics
+    run = tmp_path/'run'
+    assert main([str(a) for a in (photos, '--out', run, *FLAGS, '--epochs', 1, '--valid', photos, '--seed', 3)]) == 1
+    held = tmp_path/'held'
+    held.mkdir()
+    for p in sorted(photos.glob('*.png'))[:5]: shutil.copy(p, held)
+    assert main([str(a) for a in (photos, '--out', run, *FLAGS, '--epochs', 1, '--valid', held)]) == 0
+    from gla_inpaint.inference import load_inpainter
+    net,s = load_inpainter(run/'last.safetensors', 'cpu'),json.loads((run/'settings.json').read_text())
+    ds = train.make_loaders([Path(p) for p in s['train']], [Path(p) for p in s['valid']], 32, 2, valid_ratio=(.2, .5)).valid_ds
+    holed,mask,truth = (torch.stack(t) for t in zip(*(ds[i] for i in range(5))))
+    with torch.no_grad(): values = inpaint_metrics(composite(net(holed, mask)[1], holed, mask), truth, mask)
+    with open(run/'history.csv') as f: row, = csv.DictReader(f)
+    for k,v in values.items(): assert float(row[k]) == pytest.approx(v.mean().item(), rel=1e-4), k
+
+
+def test_what_a_gpu_is_set_to(monkeypatch):
+    was = torch.get_float32_matmul_precision(),torch.backends.cudnn.benchmark
+    try:
+        train._fast_gpu()
+        assert (torch.get_float32_matmul_precision(),torch.backends.cudnn.benchmark) == was, 'nothing without a GPU'
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+        train._fast_gpu()
+        assert torch.get_float32_matmul_precision() == 'high' and torch.backends.cudnn.benchmark and torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(was[0])
+        torch.backends.cudnn.benchmark = was[1]
+
+
+def test_a_run_with_torchs_fused_adam_resumes_exactly(photos, tmp_path, monkeypatch):
+    "What a GPU uses, here on a CPU"
+    from functools import partial
+    from gla_inpaint import learner
+    monkeypatch.setattr(learner, 'adam', partial(learner.adam, fused=True))
+    flags = '--epochs', 2, '--save-every', 2
+    assert main([str(a) for a in (photos, '--out', tmp_path/'whole', *FLAGS, *flags)]) == 0
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 9, *flags)
+    assert again(run) == 0
+    assert_equal_runs(run, tmp_path/'whole')
+
+
+def test_a_checkpoint_does_not_grow_with_its_epoch(photos, tmp_path, monkeypatch):
+    "Sums and counts of the losses, however many steps an epoch has"
+    run = interrupted(photos, tmp_path/'run', monkeypatch, 5, '--epochs', 1, '--save-every', 2)
+    parts = ending(run)['parts']
+    assert parts.keys() == {'recon', 'saturated', 'd_loss', 'g_adv', 'gap', 'told_apart'} and all(n == 4 and isinstance(s, float) for s,n in parts.values())
 
 
 def test_a_run_that_began_with_weights_needs_them_no_more(photos, whole, tmp_path, monkeypatch, capsys):
@@ -489,6 +650,7 @@ def test_a_run_of_an_older_version_goes_on(photos, whole, tmp_path, monkeypatch)
     del state['warmed']
     for parts in (*state['history'], state['parts']):
         for k in ('gap', 'told_apart'): del parts[k]
+    state['parts'] = {k: [torch.tensor(s/n)]*n for k,(s,n) in state['parts'].items()}    # each step's value
     train.write_checkpoint(run/'checkpoints', state['train_iter'], state)
     assert main(['--resume', str(run)]) == 0
     a,b = ending(run),ending(whole)
