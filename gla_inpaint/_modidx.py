@@ -2,7 +2,7 @@
 
 d = { 'settings': { 'branch': 'main',
                 'doc_baseurl': '/gla_inpaint',
-                'doc_host': 'https://gla-inpaint.example',
+                'doc_host': 'https://docs.gla-inpaint.example',
                 'git_url': 'https://gla-inpaint.example/gla_inpaint',
                 'lib_path': 'gla_inpaint'},
   'syms': { 'gla_inpaint.data': { 'gla_inpaint.data.InpaintDL': ('data.html#inpaintdl', 'gla_inpaint/data.py'),
