@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 NOTEBOOKS = $(sort $(shell find nbs -name '*.ipynb' -not -path '*/.*' -not -path '*/_*'))
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install demo test sync notebooks readme docs bench mutants clean
+.PHONY: help install demo test sync notebooks readme docs bench mutants clean address
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -42,6 +42,12 @@ readme:  ## README.md from nbs/index.ipynb
 	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp|code-fold)' nbs/index.ipynb | sed -E 's#\]\((images/|paper/|tutorials/|reference|[0-9][^)]*ipynb)#](nbs/\1#g' \
 	  | awk '/^```/ { print (!f && $$0 == "```") ? "```python" : $$0; f = !f; next } { print }' > README.md.new
 	test -s README.md.new && mv README.md.new README.md
+
+address: install  ## after changing git_url in settings.ini: the same in the notebooks' first cells
+	$(BIN)/python -c "from configparser import ConfigParser as C; c = C(); c.read('settings.ini'); print(c['DEFAULT']['git_url'])" > .address
+	grep -lE '(git\+|--depth 1 )https://' $(NOTEBOOKS) | xargs perl -pi -e 'BEGIN { open F, ".address"; chomp($$a = <F>) } s#(git\+|git clone -q --depth 1 )https://[\w./-]+#$$1$$a#g'
+	rm .address
+	$(MAKE) sync
 
 docs:  ## the site, in _docs/ (needs the quarto program)
 	@command -v quarto >/dev/null || { echo "The site needs quarto, which is no Python package: get it from quarto.org, then run make docs again."; exit 1; }

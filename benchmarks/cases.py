@@ -58,6 +58,33 @@ def generator_case(
     return run
 
 
+def ready_learner(
+    size:int, # of the photos
+    bs:int, # photos in a batch
+    device='cpu', # to train on
+    bf16:bool=False, # in bfloat16?
+    **learner, # more for `get_learner`
+): # a learner in the middle of a fit: `learn.one_batch(i, batch)` is a whole step
+    "What `get_learner` gives, without a bar and without metrics, ready for its next step."
+    from fastai.callback.progress import ProgressCallback
+    from gla_inpaint.data import inpaint_dataloaders, sample_photos
+    from gla_inpaint.learner import get_learner
+    torch.manual_seed(0)
+    *photos,held = sample_photos().values()
+    dls = inpaint_dataloaders(photos*bs, size=size, bs=bs, valid=[held], ratio=HOLE, num_workers=0, device=device)
+    learn = get_learner(dls, metrics=[], **learner)
+    learn.remove_cb(ProgressCallback)
+    if bf16: learn.to_bf16()
+    return learn
+
+
+def begin_fit(learn):
+    "The events before the first step."
+    learn.create_opt()
+    learn.n_epoch,learn.epoch,learn.pct_train,learn.dl,learn.n_iter = 1,0,0.,learn.dls.train,len(learn.dls.train)
+    for event in ('before_fit', 'before_epoch', 'before_train'): learn(event)
+
+
 def training_case(
     size:int, # of the photos
     bs:int, # photos in a batch
@@ -65,18 +92,10 @@ def training_case(
     **learner, # more for `get_learner`
 ):
     "A whole training step of `get_learner`: both networks, losses, optimizers."
-    from fastai.callback.progress import ProgressCallback
-    from gla_inpaint.data import inpaint_dataloaders, sample_photos
-    from gla_inpaint.learner import get_learner
-    torch.manual_seed(0)
-    dls = inpaint_dataloaders(list(sample_photos().values()), size=size, bs=bs, ratio=HOLE, num_workers=0)
-    learn = get_learner(dls, metrics=[], cbs=learner.pop('cbs', None), **learner)
-    learn.remove_cb(ProgressCallback)
+    learn = ready_learner(size, bs, **learner)
     if naive: learn.model = naive_of(learn.model)
-    batch = dls.train.one_batch()
-    learn.create_opt()
-    learn.n_epoch,learn.epoch,learn.pct_train,learn.dl,learn.n_iter = 1,0,0.,dls.train,len(dls.train)
-    for event in ('before_fit', 'before_epoch', 'before_train'): learn(event)
+    batch = learn.dls.train.one_batch()
+    begin_fit(learn)
     def run():
         torch.manual_seed(1)    # the discriminator's dropout
         learn.one_batch(0, batch)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 import torch.nn.functional as F
 from gla_inpaint.generator import Inpainter, Double, UpConv
-from gla_inpaint.gla import GLA, paste_side
+from gla_inpaint.gla import CANDIDATES, GLA, paste_side
 from gla_inpaint.mpga import MPGA, mask_like, prune_scores
 
 
@@ -38,6 +38,15 @@ class NaiveGLA(GLA):
         kappa = prune_scores(q.mT @ k, pm, self.prune).softmax(-1)      # eq. 6-8
         return (pm*p + (1-pm)*(v @ kappa.mT)).unflatten(-1, (kernel, kernel))    # eq. 9, 10
 
+    def known(self, m, kernel, stride): # [1,1,H,W] -> [N], the share of each patch that is known
+        before = (kernel-stride)//2
+        return F.unfold(F.pad(m, (before,kernel-stride-before)*2), kernel, stride=stride)[0].mean(0)
+
+    def allowed(self, *shares): # [N] each -> [N] bool: the patches that may be pasted, of the first kind that there is
+        least = torch.stack(shares).amin(0)
+        kinds = dict(known=least == 1, partly=least > 0, all=least >= 0)
+        return next(kinds[k] for k in CANDIDATES[CANDIDATES.index(self.candidates):] if kinds[k].any())
+
     def one(self, psi, m): # [1,C,H,W], [1,1,H,W] -> [1,C,H,W]
         r,(h,w),k = self.rate,psi.shape[-2:],self.patch
         psi_out = self.one_global(psi, m)
@@ -47,8 +56,10 @@ class NaiveGLA(GLA):
         filters = pool/pool.flatten(1).norm(dim=1).clamp(min=1e-4)[:,None,None,None]
         length = F.conv2d(out_low.square().sum(1, keepdim=True), pool.new_ones(1, 1, k, k), padding=k//2).clamp(min=1e-8).sqrt()
         s = F.conv2d(out_low, filters, padding=k//2)/length             # eq. 11 [1,N,h,w]
-        kappa = (self.scale*s).softmax(1)                               # eq. 12
         side = paste_side(k, r)
+        may = self.allowed(self.known(m_low, k, 1), self.known(m, side, r))
+        s = s.masked_fill(~may[:,None,None], -torch.inf)
+        kappa = (self.scale*s).softmax(1)                               # eq. 12
         paste = pool if r == 1 else self.patches(psi, m, side, r)
         before = (side-r)//2
         lay = lambda filters, shares: F.conv_transpose2d(shares, filters, stride=r)[...,before:before+psi.shape[2],before:before+psi.shape[3]]
@@ -70,7 +81,7 @@ def naive_of(
     kinds = {MPGA: NaiveMPGA, GLA: NaiveGLA}
     if type(net) in kinds:
         slow = kinds[type(net)](net.omega1.in_channels)
-        if isinstance(net, GLA): slow.patch,slow.rate,slow.scale = net.patch,net.rate,net.scale
+        if isinstance(net, GLA): slow.patch,slow.rate,slow.scale,slow.candidates = net.patch,net.rate,net.scale,net.candidates
         slow.prune = net.prune
     else:
         slow = NaiveInpainter(net.width, net.mpga, net.gla)

@@ -12,6 +12,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 import matplotlib.pyplot as plt
@@ -125,15 +126,22 @@ def format_table(
 def loss_figure(
     parts:dict, # name -> list of values, one a step
 )->plt.Figure: # the losses against the step
-    "Reconstruction above, the two players below, over the steps they were active in."
-    n = len(parts['recon'])
-    fig,(top,low) = plt.subplots(2, 1, figsize=(7,4.5), sharex=True, layout='constrained')
-    top.plot([x.item() for x in parts['recon']], lw=.8, color='C0', label='reconstruction (eq. 13)')
-    for name,label,c in (('g_adv', "generator's adversarial part (eq. 19)", 'C1'), ('d_loss', 'discriminator (eq. 20)', 'C2')):
-        v = parts.get(name) or []
-        low.plot(range(n-len(v), n), [x.item() for x in v], lw=.8, color=c, label=label)
-    low.set_xlabel('step')
-    for ax,place in ((top, 'upper right'), (low, 'upper left')): ax.set_ylabel('loss'); ax.legend(loc=place); ax.grid(alpha=.3)
+    "Reconstruction; below, from where it joins, the discriminator's game and what it says."
+    n,players = len(parts['recon']),len(parts.get('d_loss') or [])
+    fig,(top,low,says) = plt.subplots(3, 1, figsize=(7,6), layout='constrained')
+    recon = [x.item() for x in parts['recon']]
+    top.plot(recon, lw=.8, color='C0', label='reconstruction (eq. 13)')
+    for ax,name,label,c in ((low, 'g_adv', "generator's adversarial part (eq. 19)", 'C1'),
+                            (low, 'd_loss', 'discriminator (eq. 20)', 'C2'),
+                            (says, 'gap', 'gap between photograph and fill', 'C3'),
+                            (says, 'told_apart', 'share told apart, last 20 steps', 'C4')):
+        v = pd.Series([x.item() for x in parts.get(name) or []], dtype=float)
+        if name == 'told_apart': v = v.rolling(20, min_periods=1).mean()
+        ax.plot(range(n-len(v), n), v, lw=.8, color=c, label=label)
+    says.set_xlabel('step')
+    for ax in (low, says): ax.set_xlim(n-players-1, n)
+    for ax,what in ((top, 'loss'), (low, 'loss'), (says, 'what it says')):
+        ax.set_ylabel(what); ax.legend(loc='best', fontsize=8); ax.grid(alpha=.3)
     return fig
 
 # %% ../nbs/13_demo.ipynb #13_demo-20

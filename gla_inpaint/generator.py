@@ -158,7 +158,9 @@ class RefineNet(TwoBranchNet):
     def __init__(self,
         width:int=32, # channels of the first layers
         gla:bool=True, # False: a 3x3 convolution in the module's place
-    ): super().__init__(width, GLA(4*width) if gla else Plain(4*width, 4*width))
+        **kwargs, # for `GLA`: candidates, scale
+    ):
+        super().__init__(width, GLA(4*width, **kwargs) if gla else Plain(4*width, 4*width))
 
 # %% ../nbs/04_generator.ipynb #04_generator-25
 LAYERS = (Concat, nn.Conv2d, nn.LeakyReLU, nn.Upsample, nn.Hardtanh, MPGA, GLA) # what the tables have rows for
@@ -225,10 +227,13 @@ class Inpainter(nn.Module):
         width:int=32, # channels of the first layers; the paper's is 32
         mpga:bool=True, # False: a 3x3 convolution instead of mask-pruned global attention
         gla:bool=True, # False: a 3x3 convolution instead of global and local attention
+        candidates:str='known', # which patches GLA may paste: 'known', 'partly' or 'all'
+        scale:float=50., # factor of eq. 12
     ):
         super().__init__()
-        self.width,self.mpga,self.gla = width,mpga,gla
-        self.coarse,self.refine = CoarseNet(width, mpga),RefineNet(width, gla)
+        self.width,self.mpga,self.gla,self.candidates,self.scale = width,mpga,gla,candidates,scale
+        self.coarse = CoarseNet(width, mpga)
+        self.refine = RefineNet(width, gla, candidates=candidates, scale=scale)
 
     def pad(self,
         x:torch.Tensor, # [B,C,H,W]

@@ -40,7 +40,7 @@ def free_form_stroke(
     rng:np.random.Generator, # where the randomness comes from
     brush:tuple=BRUSH, # thinnest and thickest brush, as a share of the diagonal
 )->tuple: # corners [V,2] as (x, y) and the brush's width, both in pixels
-    "One stroke that goes to and fro, as gated convolution draws them (section 4): 4 to 12 steps, 48 to 96 degrees up or down."
+    "One stroke that goes to and fro, in the manner of gated convolution (section 4): 4 to 12 steps, 48 to 96 degrees up or down."
     (h,w),n = size,rng.integers(4, 13)
     diag = math.hypot(h, w)
     heading = rng.uniform(4*math.pi/15, 8*math.pi/15, n)*(-1)**np.arange(n)
@@ -79,7 +79,7 @@ def free_form_hole(
     strokes:tuple=(1,3), # fewest and most strokes
     brush:tuple=BRUSH, # thinnest and thickest brush, as a share of the diagonal
 )->np.ndarray: # hole [H,W] bool, True = hole
-    "One random hole of a few strokes, as gated convolution draws them (section 4). Its ratio is left to chance. ValueError for a bad size."
+    "One random hole of a few strokes, in the manner of gated convolution (section 4). Its ratio is left to chance. ValueError for a bad size."
     size,rng = _check_size(size),_rng(seed)
     canvas = Image.new('L', size[::-1])
     for _ in range(rng.integers(strokes[0], strokes[1]+1)): canvas = paint(canvas, *free_form_stroke(size, rng, brush))

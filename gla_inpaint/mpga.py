@@ -80,11 +80,17 @@ def attention_scores(
     return prune_scores(q.mT @ k, m, prune).softmax(-1)
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-35
+def _longest(*chosen):
+    "For each of some [B,N] bool the most of any photo. The device is asked once, for all of them"
+    return torch.stack([c.sum(1).max() for c in chosen]).tolist()
+
+def _round_up(n, step): return -(-n//step)*step
+
 def chosen_first(
     chosen:torch.Tensor, # [B,N] bool, which pixels are wanted
-)->tuple: # indices [B,n], n the most of any row; real [B,n] bool, False where it is padding
-    "The wanted pixels of each row, in their order, padded with others to equal length."
-    n = int(chosen.sum(1).max())
+    n:int, # how many places there are, at least the most of any photo
+)->tuple: # indices [B,n], or [B,N] if n > N; real, bool, False where it is padding
+    "The wanted pixels of each photo, in their order, padded with others to equal length."
     idx = chosen.int().argsort(dim=1, descending=True, stable=True)[:,:n]
     return idx,chosen.gather(1, idx)
 
@@ -145,9 +151,14 @@ def pruned_attention(
     rows:torch.Tensor, # [B,N] bool, the pixels whose result is wanted
     omegas:tuple, # omega1, omega2, omega3
     prune:str='multiply', # 'multiply' or 'exclude'
+    step:int=None, # round lengths up to multiples of this; None: 256 on a GPU, 1 on a CPU
 )->torch.Tensor: # psi_p [B,N,C], 0 away from `rows`
     "Eq. 1-4 for the pixels `rows` alone, with one key for the whole hole."
-    (ri,asked),(ki,known) = chosen_first(rows),chosen_first(m[...,0] > 0)
+    known,step = m[...,0] > 0,step or (256 if x.is_cuda else 1)
+    n_rows,n_keys = _longest(rows, known)
+    ri,asked = chosen_first(rows, _round_up(n_rows, step))
+    # one more key is the hole's
+    ki,known = chosen_first(known, _round_up(n_keys+1, step)-1)
     (mean,n),others = hole_key(x, m, prune),take_pixels(x, ki)
     q = per_pixel(omegas[0], take_pixels(x, ri))
     k = F.pad(per_pixel(omegas[1], others), (0,0,1,0))                          # the hole's key, 0, comes first

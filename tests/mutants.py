@@ -45,13 +45,17 @@ MUTANTS = [Mutant(*m) for m in [
     ('03_gla', 'eq. 8, the fast version: softmax over the wrong axis of a patch', "pm.mT, prune).softmax(-1)", "pm.mT, prune).softmax(-2)"),
     ('03_gla', 'eq. 10, mask polarity in a patch', "pm*take_patches(x, idx) + (1-pm)*", "(1-pm)*take_patches(x, idx) + pm*"),
     ('03_gla', 'eq. 11: cosine without the norm', "products(scale*unit(query), pool)", "products(scale*query.flatten(2), pool)"),
-    ('03_gla', 'eq. 12: softmax over the places, not the candidates', "unit(query), pool).softmax(-1)", "unit(query), pool).softmax(-2)"),
+    ('03_gla', 'eq. 12: softmax over the places, not the candidates', "return s.softmax(-1)", "return s.softmax(-2)"),
     ('03_gla', 'eq. 12: scale missing', "products(scale*unit(query), pool)", "products(unit(query), pool)"),
     ('03_gla', 'overlap not divided out', "(total/count.clamp(min=1)[:,None])", "total"),
     ('03_gla', 'omegas not shared: the patches have their own', "for omega in (self.omega1, self.omega2, self.omega3)]", "for omega in MPGA(psi.shape[1]).to(psi).children()]"),
     ('03_gla', 'what lies outside the map counts as known', "self.around(psi),self.around(m)", "self.around(psi),1-self.around(1-m)"),
     ('03_gla', 'matched pixels side by side: the dilation is missing', "self.patch, self.rate, self.rate)", "self.patch, self.rate)"),
-    ('03_gla', 'patches are pasted raw, holes and all', "self.prune_patches(x, m, qkv, paste)", "take_patches(x, paste)"),
+    ('03_gla', 'patches are pasted raw, holes and all', "self.prune_patches(x, m, qkv, paste, allowed)", "take_patches(x, paste)"),
+    ('03_gla', "candidates: the hole's own patches too, unasked", "candidates:str='known', # which patches may be pasted: known throughout", "candidates:str='all', # which patches may be pasted: known throughout"),
+    ('03_gla', 'candidates: what is pasted may hold a hole', "(share == 1).all(0)", "(share[0] == 1)"),
+    ('03_gla', 'candidates: partly known means half known', "(share > 0).all(0)", "(share > .5).all(0)"),
+    ('03_gla', 'candidates: no fallback where there are none', "for kind in others:", "for kind in others[:0]:"),
     ('03_gla', 'no global step before the local one', "self.around(self.attend(psi, m, matching_grid(psi, self.rate)))", "self.around(psi)"),
     # Tables A1, A2
     ('04_generator', 'leaky slope 0.01', "nn.LeakyReLU(.2,", "nn.LeakyReLU(.01,"),
@@ -123,6 +127,20 @@ MUTANTS = [Mutant(*m) for m in [
     ('11_train', 'the clock does not move the schedule', "min(1., self.spent/self.minutes)", "0."),
     ('11_train', 'bucket edges: the upper end counts as inside', "(ratio >= lo) & (ratio < hi)", "(ratio > lo) & (ratio <= hi)"),
     ('11_train', 'validation of the raw output, not the composite', "inpaint_metrics(composite(self.pred[1], holed, mask), truth, mask)", "inpaint_metrics(self.pred[1], truth, mask)"),
+    # measured
+    ('12_evaluate', 'a method sees what lies under the hole', "holed,began = truth*mask,", "holed,began = truth,"),
+    ('12_evaluate', 'a method may repaint what is known', "filled = composite(filled, holed, mask)\n", "\n"),
+    ('12_evaluate', 'rows of other code and machines are used again', "'method','made_by','measured_by')", "'method','made_by')"),
+    ('12_evaluate', 'the interval holds half of the means, not 95 %', "np.quantile(means, (.025,.975)", "np.quantile(means, (.25,.75)"),
+    # the main job in one command
+    ('13_demo', 'trained on what it is judged by', "[p for n,p in photos.items() if n not in HELD_OUT]", "list(photos.values())"),
+    ('13_demo', 'the network begins with other weights each time', "    set_seed(seed)\n", ""),
+    ('13_demo', 'the result is the raw output, not the composite', "result = composite(refined, holed, mask)", "result = refined"),
+    # shared
+    ('14_hub', 'weights are shared in full precision', "half:bool=True, # float16", "half:bool=False, # float16"),
+    ('14_hub', 'the label is lost', "getattr(net, 'label', ''), half)", "'', half)"),
+    ('14_hub', 'a page with text loses the lines for the Hub', "if text.startswith('---'): return text", "if text: return text"),
+    ('14_hub', "what is uploaded is the package's weights", "save_pretrained(model, folder, text)", "save_pretrained(None, folder, text)"),
 ]]
 
 SKIPPED = {'notest', 'slow', 'cuda'} # as settings.ini has it for nbdev_test

@@ -1,17 +1,18 @@
 "What the notebook on photos cannot show: worker processes, a fresh interpreter, odd and damaged files, a whole Learner."
-import hashlib, io, itertools, os, subprocess, sys, warnings
+import hashlib, io, itertools, os, shutil, subprocess, sys, warnings, zlib
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
-import numpy as np, pytest, torch
+import numpy as np, pytest, tifffile, torch
 from fastai.callback.schedule import lr_find
 from fastai.callback.core import CancelTrainException, Callback
 from fastai.data.core import TfmdDL
 from fastai.learner import Learner, load_learner
-from PIL import Image
+from PIL import EpsImagePlugin, Image, PngImagePlugin
 
-from gla_inpaint.data import (HELD_OUT, SUFFIXES, UNREADABLE, InpaintDataset, InpaintDL, crop_box, crop_photo, find_photos, inpaint_dataloaders,
+from gla_inpaint.data import (HELD_OUT, InpaintDataset, InpaintDL, crop_box, crop_photo, find_photos, inpaint_dataloaders, load_crop,
                               load_photo, sample_photos, show_rows, split_celeba_hq, split_imagenet, split_photos, split_places365, to_pair)
+from gla_inpaint.pictures import SUFFIXES, UNREADABLE, PictureError
 from gla_inpaint.masks import free_form_hole, mask_from_hole
 
 def picture(seed=0, size=(60,40)):
@@ -32,6 +33,7 @@ def equal(xs, ys):
 def loaders(path, n=0, **kwargs): return inpaint_dataloaders(path, **(dict(size=32, bs=3, valid=.3, num_workers=n, device='cpu') | kwargs))
 def pixels(im): return np.asarray(im).astype(int)
 def png(im, path, **kwargs): im.save(path, **kwargs); return path
+def encoded(im, fmt='PNG', **kwargs): f = io.BytesIO(); im.save(f, fmt, **kwargs); return f.getvalue()
 
 # --- batches do not depend on who draws them
 
@@ -181,6 +183,38 @@ def test_crops_are_mirrored_never_turned():
 def test_small_photos_are_scaled_up_whole():
     for seed in range(20): assert crop_box((30,20), (64,96), np.random.default_rng(seed)) == (0,0,30,20)
 
+# --- large photos
+
+def large(seed=0, size=(1500,1000), **kwargs): return encoded(picture(seed, size), 'JPEG', quality=95, **kwargs)
+
+@pytest.mark.parametrize('turn', [1, 3, 6, 8])
+@pytest.mark.parametrize('seed', range(6))
+def test_a_large_jpeg_is_not_decoded_in_full_and_looks_the_same(tmp_path, monkeypatch, seed, turn):
+    exif = Image.Exif(); exif[0x0112] = turn
+    file = tmp_path/'a.jpg'; file.write_bytes(large(exif=exif))
+    whole = crop_photo(load_photo(file), (64,96), np.random.default_rng(seed))
+    decoded,transpose = [],Image.Image.convert
+    monkeypatch.setattr(Image.Image, 'convert', lambda im, *args, **kwargs: decoded.append(im.size) or transpose(im, *args, **kwargs))
+    crop = load_crop(file, (64,96), np.random.default_rng(seed))
+    l,t,r,b = crop_box((1500,1000) if turn < 5 else (1000,1500), (64,96), np.random.default_rng(seed))
+    times = [n/m for n,m in zip(sorted((1500,1000)), sorted(decoded[0]))]
+    allowed = min((r-l)/96, (b-t)/64)
+    assert abs(pixels(crop)-pixels(whole)).mean() < 2 and all(abs(n - max(s for s in (1,2,4,8) if s <= allowed)) < .05 for n in times)
+
+def test_of_a_large_photo_only_what_is_random_is_drawn_from_the_generator(tmp_path):
+    "So the hole, which is drawn next, is that of a photo of any size and kind."
+    (tmp_path/'a.jpg').write_bytes(large()); picture(0, (1500,1000)).save(tmp_path/'a.png')
+    after = []
+    for name in ('a.jpg', 'a.png'):
+        rng = np.random.default_rng(5); load_crop(tmp_path/name, (64,96), rng); after.append(rng.random())
+    assert after[0] == after[1]
+
+def test_small_photos_and_validation_are_read_as_before(tmp_path):
+    (tmp_path/'a.jpg').write_bytes(large()); (tmp_path/'b.jpg').write_bytes(large(size=(120,90)))
+    for file,rng in ((tmp_path/'a.jpg', lambda: None), (tmp_path/'b.jpg', lambda: np.random.default_rng(1))):
+        assert (pixels(load_crop(file, (64,64), rng())) == pixels(crop_photo(load_photo(file), (64,64), rng()))).all()
+    im = Image.open(tmp_path/'a.jpg'); load_crop(im, (64,64), np.random.default_rng(1)); assert im.size == (1500,1000), 'an open photo is not shrunk'
+
 # --- odd files, read right
 
 def transparent(mode):
@@ -238,6 +272,88 @@ def test_an_open_file_can_be_read_again():
 def test_load_photo_leaves_its_argument_alone():
     im = picture(); out = load_photo(im); out.putpixel((0,0), (1,2,3))
     assert out is not im and im.getpixel((0,0)) == picture().getpixel((0,0))
+
+# --- what is opened, and what is not
+
+def tiff(x, **kwargs): f = io.BytesIO(); tifffile.imwrite(f, x, **kwargs); return f.getvalue()
+def deep(*shape): return np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
+
+def test_an_eps_file_called_png_does_not_start_ghostscript(tmp_path, monkeypatch):
+    monkeypatch.setattr(EpsImagePlugin, 'Ghostscript', lambda *a, **k: pytest.fail('a program was run'))
+    (tmp_path/'cat.png').write_bytes(encoded(picture(), 'EPS')); picture().save(tmp_path/'dog.png')
+    with pytest.warns(UserWarning, match='cat.png: it is none of AVIF'): assert [f.name for f in find_photos(tmp_path)] == ['dog.png']
+    with pytest.raises(PictureError, match='save it as PNG first'): load_photo(tmp_path/'cat.png')
+
+@pytest.mark.parametrize('fmt', ['ICO', 'PCX', 'TGA', 'SGI', 'DDS', 'PDF'])
+def test_other_formats_are_refused_by_what_is_in_them(fmt):
+    with pytest.raises(PictureError, match='none of'): load_photo(encoded(picture(), fmt))
+
+@pytest.mark.parametrize('fmt', ['AVIF', 'BMP', 'GIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP'])
+def test_formats_that_are_opened(fmt): assert load_photo(encoded(picture(), fmt)).size == (60,40)
+
+@pytest.mark.parametrize('data, why', [(b'', 'is empty'), (b'P', 'none of'), (b'%PDF-1.7', 'none of'), (b'\xff\xd8\xff'+bytes(60), 'begins like a JPEG.*damaged'), (tiff(np.zeros((9,9), np.uint16), photometric='miniswhite', byteorder='>'), 'begins like a TIFF.*rare kind'),
+                                       (b'\0\0\0\x18ftypheic' + bytes(60), 'a HEIC photo.*save it as JPEG')])
+def test_a_file_that_is_no_picture_is_told_what_it_is(data, why):
+    with pytest.raises(PictureError, match=why): load_photo(data)
+
+@pytest.mark.filterwarnings('ignore:Image size')
+def test_more_pixels_than_the_limit_are_an_error(album, monkeypatch):
+    "Pillow only warns, up to twice the limit."
+    big = picture(0, (40,30)); big.save(album/'big.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    for src in (album/'big.png', big):
+        with pytest.raises(Image.DecompressionBombError, match='40x30'): load_photo(src)
+    with pytest.warns(UserWarning, match='skipping.*big.png'), pytest.raises(FileNotFoundError): find_photos([album/'big.png'])
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1200)
+    assert load_photo(album/'big.png').size == (40,30)
+
+def with_chunk(png, name, data, at):
+    "A PNG with one more chunk, before its first chunk of that name"
+    i = png.index(at)-4
+    return png[:i] + len(data).to_bytes(4, 'big') + name + data + zlib.crc32(name+data).to_bytes(4, 'big') + png[i:]
+
+@pytest.mark.parametrize('at', [b'IDAT', b'IEND'])
+@pytest.mark.parametrize('name, head', [(b'zTXt', b'workflow\0\0'), (b'iTXt', b'workflow\0\1\0\0\0'), (b'tEXt', b'workflow\0')])
+def test_a_png_with_megabytes_of_text(tmp_path, name, head, at):
+    "As programs that make pictures from words write them. Pillow refuses more than one megabyte."
+    text = b'prompt '*300_000
+    (tmp_path/'a.png').write_bytes(with_chunk(encoded(picture()), name, head + (text if name == b'tEXt' else zlib.compress(text)), at))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert find_photos(tmp_path) == [tmp_path/'a.png']
+    assert (pixels(load_photo(tmp_path/'a.png')) == pixels(picture())).all()
+
+def test_text_that_says_how_to_turn_a_photo_is_read():
+    xmp = b'XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"></x:xmpmeta>'
+    lying = encoded(picture().transpose(Image.Transpose.ROTATE_90))
+    assert (pixels(load_photo(with_chunk(lying, b'iTXt', xmp, b'IDAT'))) == pixels(picture())).all()
+
+def test_planes_of_16_bits_are_not_read_as_garbage(tmp_path):
+    (tmp_path/'a.tif').write_bytes(tiff(deep(3,40,60), planarconfig='separate', photometric='rgb'))
+    with pytest.raises(PictureError, match='planes of 16 bits'): load_photo(tmp_path/'a.tif')
+    with pytest.raises(PictureError, match='planes of 16 bits'): load_photo(Image.open(tmp_path/'a.tif'))
+    x = (deep(3,40,60) >> 8).astype(np.uint8)
+    assert (pixels(load_photo(tiff(x, planarconfig='separate', photometric='rgb'))) == np.moveaxis(x, 0, 2)).all(), 'planes of 8 bits are read right'
+    assert (pixels(load_photo(tiff(np.moveaxis(deep(3,40,60), 0, 2), photometric='rgb')))-np.moveaxis(deep(3,40,60)/257, 0, 2)).max() < 1
+
+def test_16_bits_with_white_as_0_are_no_negative():
+    x = deep(40,60)
+    got = load_photo(tiff(65535-x, photometric='miniswhite'))
+    assert abs(pixels(got)[...,0] - x/257).max() <= .5
+    assert (pixels(got) == pixels(load_photo(tiff(x, photometric='minisblack')))).all()
+
+def test_12_bits_are_not_read_as_darkness():
+    data = tiff(deep(40,60) >> 4, photometric='minisblack', metadata=None)
+    tag = data.index(bytes([2,1,3,0,1,0,0,0,16,0])) # 258, a short, one of them: 16
+    with pytest.raises(PictureError, match='grey of 12 bits'): load_photo(data[:tag+8] + bytes([12]) + data[tag+9:])
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('damage', range(6, 60, 3))
+def test_damaged_exif_does_no_harm_to_the_photo(damage):
+    exif = Image.Exif(); exif[0x010e],exif[0x0112],exif[0x011a] = 'text',6,72.
+    data = exif.tobytes()[:damage]
+    got = load_photo(encoded(picture(), 'WEBP', exif=data, lossless=True))
+    assert (pixels(got) == pixels(picture())).all() or (pixels(got) == pixels(picture().transpose(Image.Transpose.ROTATE_270))).all()
 
 # --- damaged files, named and skipped
 
@@ -364,6 +480,67 @@ def test_valid_as_folder_and_list(album, tmp_path_factory):
     for valid in (other, str(other), [other/'v.png'], [picture(50)]):
         dls = loaders(album, valid=valid)
         assert len(dls.train_ds) == 11 and len(dls.valid_ds) == 1 and dls.valid.one_batch()[2].shape == (1,3,32,32)
+
+def inside(album, *names):
+    (album/'val').mkdir()
+    for n in names: (album/n).rename(album/'val'/n)
+    return album/'val'
+
+@pytest.mark.parametrize('how', [str, list])
+def test_validation_photos_that_lie_in_the_training_folder_are_not_trained_on(album, how):
+    val = inside(album, 'p00.jpg', 'p01.jpg')
+    dls = loaders(album, valid=str(val) if how is str else sorted(val.iterdir()))
+    assert sorted(p.name for p in dls.train_ds.photos) == [f'p{i:02d}.jpg' for i in range(2, 11)]
+    assert sorted(p.name for p in dls.valid_ds.photos) == ['p00.jpg', 'p01.jpg']
+
+def test_copies_and_links_of_validation_photos_are_not_trained_on(album):
+    "Copied to the folder for validation, not moved; and under other names"
+    val = inside(album, 'p00.jpg', 'p01.jpg')
+    shutil.copy(val/'p00.jpg', album/'holiday.jpg'); (album/'link.jpg').symlink_to(val/'p01.jpg')
+    other = bytearray((val/'p00.jpg').read_bytes()); other[-4] ^= 1; (album/'same_size.jpg').write_bytes(other)
+    dls = loaders(album, valid=val)
+    assert sorted(p.name for p in dls.train_ds.photos) == [f'p{i:02d}.jpg' for i in range(2, 11)] + ['same_size.jpg']
+
+def test_a_folder_that_is_all_held_for_validation(album):
+    with pytest.raises(ValueError, match='none is left to train on'): loaders(album, valid=album)
+
+def output(folder, **files):
+    folder.mkdir()
+    for name,text in files.items(): (folder/name.replace('__', '.')).write_text(text)
+    picture().save(folder/'sample.png')
+    return folder
+
+def test_what_our_commands_have_written_is_no_photo(album):
+    output(album/'run', settings__json='{"size": 64, "versions": {"gla_inpaint": "0.1"}}')
+    output(album/'holes', manifest__json='{"n": 3, "made_by": "gla_inpaint 0.1"}')
+    output(album/'scores', rows__csv='bucket,photo,hole,method,photo_sha256,hole_sha256\n')
+    output(album/'demo', losses__png='', inpainter__safetensors='')
+    with pytest.warns(UserWarning) as caught: found = find_photos(album)
+    assert [f.name for f in found] == [f'p{i:02d}.jpg' for i in range(11)]
+    assert sorted(str(w.message) for w in caught) == sorted(f'skipping {album/d}: a command of gla_inpaint has written it' for d in ('run', 'holes', 'scores', 'demo'))
+
+def test_files_of_others_with_such_names_do_no_harm(album):
+    "A manifest.json comes with many datasets."
+    for i,(name,text) in enumerate({'manifest__json': '{"photos": 3}', 'settings__json': '[]', 'rows__csv': 'a,b\n', 'losses__png': ''}.items()): output(album/f'd{i}', **{name: text})
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', 'skipping .* a command')
+        warnings.filterwarnings('ignore', 'skipping .*losses.png')
+        assert len(find_photos(album)) == 15
+
+def test_links_that_lead_in_a_circle(album):
+    (album/'a').mkdir(); picture(30).save(album/'a'/'x.png')
+    (album/'a'/'up').symlink_to(album, target_is_directory=True); (album/'again').symlink_to(album/'a', target_is_directory=True)
+    (album/'broken').symlink_to(album/'nowhere', target_is_directory=True)
+    assert [f.name for f in find_photos(album)] == ['x.png'] + [f'p{i:02d}.jpg' for i in range(11)]
+
+def test_photos_behind_a_link_are_found(album, tmp_path_factory):
+    other = tmp_path_factory.mktemp('other'); picture(30).save(other/'x.png')
+    (album/'elsewhere').symlink_to(other, target_is_directory=True)
+    assert len(find_photos(album)) == 12
+
+def test_a_folder_of_heic_photos_is_told_so(tmp_path):
+    for i in range(3): (tmp_path/f'IMG_{i}.HEIC').write_bytes(b'\0\0\0\x18ftypheic')
+    with pytest.warns(UserWarning, match='skipping 3 HEIC photos.*save them as JPEG'), pytest.raises(FileNotFoundError): find_photos(tmp_path)
 
 def test_few_photos(album):
     one = find_photos(album)[:1]

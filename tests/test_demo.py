@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+import torch
 
+from gla_inpaint.demo import loss_figure
 from gla_inpaint.inference import inpaint
 
 DEMO = Path(sys.executable).with_name('gla_demo')
@@ -34,6 +36,19 @@ def test_a_third_of_a_minute(tmp_path):
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8))
     filled = inpaint(photo, (20, 20, 50, 50), tmp_path/'demo/inpainter.safetensors')
     assert filled.size == photo.size and np.asarray(filled)[:20].tobytes() == np.asarray(photo)[:20].tobytes()
+
+
+@pytest.mark.parametrize('joined', (0, 1, 30))
+def test_the_figure_shows_what_the_discriminator_says(joined):
+    "Over the steps it was active in: one that never joined has no curve, and nothing fails"
+    told = [torch.tensor(float(i%2)) for i in range(joined)]
+    parts = dict(recon=[torch.tensor(1.)]*100, **{k: [torch.tensor(.3)]*joined for k in ('d_loss', 'g_adv', 'gap') if joined})
+    axes = loss_figure(parts | (dict(told_apart=told) if joined else {})).axes
+    lines = {line.get_label().split()[0]: line for ax in axes[1:] for line in ax.lines}
+    assert set(lines) == {'discriminator', "generator's", 'gap', 'share'}
+    for line in lines.values(): assert list(line.get_xdata()) == list(range(100-joined, 100))
+    if joined: np.testing.assert_allclose(lines['gap'].get_ydata(), .3, rtol=1e-6)
+    if joined == 30: np.testing.assert_allclose(lines['share'].get_ydata()[[0, 1, -1]], [0, .5, .5])   # the mean of up to 20 steps
 
 
 def test_same_seed_same_numbers(tmp_path):

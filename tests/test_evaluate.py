@@ -1,5 +1,5 @@
 "gla_evaluate: hole sets, pairs, killed and resumed runs, bad input. What a notebook cannot show: processes, kills, memory, weight files."
-import csv, json, math, os, signal, subprocess, sys, time
+import csv, json, math, os, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,12 +10,12 @@ from gla_inpaint import evaluate as ev
 from gla_inpaint.data import to_tensor
 from gla_inpaint.evaluate import METHODS, evaluate, fid_of, find_methods, load_holes, local_inception, local_lpips, main, make_holes, read_rows, score, summarise
 from gla_inpaint.generator import Inpainter
-from gla_inpaint.inference import InpaintError, meet_rim, save_inpainter
+from gla_inpaint.inference import InpaintError, limit_contrast, meet_rim, save_inpainter
 from gla_inpaint.masks import hole_of_ratio, mask_from_hole
 
 torch.set_num_threads(1)
 COMMAND = [sys.executable, '-W', 'ignore', '-m', 'gla_inpaint.evaluate']
-FAST = ('--without', 'gla_inpaint', '--without', 'one-pass', '--without', 'biharmonic', '--baselines')
+FAST = ('--without', 'gla_inpaint', '--without', 'one-pass', '--without', 'membrane', '--without', 'biharmonic', '--baselines')
 
 def picture(seed=0, size=(90,70)):
     "A smooth colour picture, different for each seed; `size` is (width, height)."
@@ -95,8 +95,13 @@ def test_an_interrupted_set_is_no_set(tmp_path):
     with patch.object(ev, 'write_hole', stop), pytest.raises(KeyboardInterrupt): make_holes(tmp_path/'set', 3, (32,32))
     assert not list(tmp_path.iterdir())
 
+def test_a_set_may_have_as_long_a_name_as_the_disk_allows(tmp_path):
+    assert make_holes(tmp_path/('h'*250), 1, (32,32))['n'] == 1 and len(list(tmp_path.iterdir())) == 1
+
 @pytest.mark.parametrize('args', [('--make-holes', 'h', '--size', '512'), ('--make-holes', 'h', '--size', '512*680'), ('--make-holes', 'h', '--n', '0'), (), ('photos',), ('--holes', 'h'),
-                                  ('photos', '--holes', 'h', '--without', 'everything'), ('photos', '--holes', 'h', '--dataset', 'mnist'), ('photos', '--holes', 'h', '--size', '64x64')])
+                                  ('photos', '--holes', 'h', '--without', 'everything'), ('photos', '--holes', 'h', '--dataset', 'mnist'), ('photos', '--holes', 'h', '--size', '64x64'),
+                                  ('--make-holes', 'h', '--weights', 'w.safetensors'), ('--make-holes', 'h', '--baselines', '--out', 'results'), ('photos', '--make-holes', 'a', '--holes', 'b'),
+                                  ('photos', '--holes', 'h', '--seed', '4'), ('photos', '--holes', 'h', '--dataset', 'celeba-hq', '--seed', '4')])
 def test_wrong_usage(args, capsys):
     with pytest.raises(SystemExit) as e: main(list(args))
     assert e.value.code == 2 and 'usage' in capsys.readouterr().err
@@ -153,6 +158,66 @@ def test_enlarged_photos_are_counted(bench, capsys):
     assert run(bench, *FAST) == 0 and '1 of 4 photos are smaller' in capsys.readouterr().err
     assert json.loads((bench/'out/table.json').read_text())['enlarged'] == 1
 
+# --- holes of one's own, without a manifest
+
+def own_hole(path, share=.25, size=(90,70)):
+    "A hole that is a band at the left; `size` is (width, height)."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hole = np.zeros(size[::-1], np.uint8)
+    hole[:,:round(share*size[0])] = 255
+    Image.fromarray(hole).save(path)
+
+def measured(folder): return {(Path(r.photo).name, r.hole, r.bucket) for r in read_rows(folder/'out/rows.csv').itertuples()}
+def measure_own(photos, holes, out, *args): return main([str(photos), '--holes', str(holes), '--out', str(out), *FAST, *args])
+
+def test_holes_of_my_own_are_found_by_the_names_of_the_photos(bench, capsys):
+    (bench/'photos/trip').mkdir()
+    picture(8).save(bench/'photos/trip/p0.jpg')
+    for name,share in (('p0.png', .25), ('trip/p0.png', .05), ('p2_mask001.png', .45), ('p2_mask002.png', .95), ('p9.png', .2)): own_hole(bench/'mine'/name, share)
+    assert measure_own(bench/'photos', bench/'mine', bench/'out') == 0
+    assert measured(bench) == {('p0.png','p0.png','20-30'), ('p0.jpg','trip/p0.png','0-10'), ('p2.png','p2_mask001.png','40-50'), ('p2.png','p2_mask002.png','90-100')}
+    said = capsys.readouterr()
+    assert '4 holes with a photo' in said.out and '3 photos have no hole' in said.err and "1 holes have no photo of their name, such as" in said.err and 'p9.png' in said.err
+    assert measure_own(bench/'photos', bench/'mine', bench/'out') == 0 and '4 of 4 done before' in capsys.readouterr().out
+    (bench/'photos/p0.png').unlink()
+    assert measure_own(bench/'photos', bench/'mine', bench/'two', '--n', '2') == 0 and '2 holes with a photo' in capsys.readouterr().out
+
+def test_the_numbers_over_my_own_holes_are_right(tmp_path):
+    for d in ('photos', 'mine'): (tmp_path/d).mkdir()
+    picture(3).save(tmp_path/'photos/a.png'); own_hole(tmp_path/'mine/a.png', .3)
+    assert measure_own(tmp_path/'photos', tmp_path/'mine', tmp_path/'out', '--without', 'telea', '--without', 'navier-stokes') == 0
+    x,(row,) = np.asarray(picture(3)).astype(float),list(read_rows(tmp_path/'out/rows.csv').itertuples())
+    off = np.abs(np.round(x[:,27:].mean((0,1))) - x[:,:27]).mean()
+    assert math.isclose(row.hole_l1, 100*off/255, rel_tol=2e-3) and row.zoom == 1
+
+def test_photos_and_holes_in_one_folder_as_lama_has_them(tmp_path, capsys):
+    for i in range(2): picture(i).save(tmp_path/f'img{i}.png'); own_hole(tmp_path/f'img{i}_mask001.png', .3)
+    picture(7).save(tmp_path/'unmasked.png')
+    for _ in range(2): assert measure_own(tmp_path, tmp_path, tmp_path/'out') == 0
+    assert measured(tmp_path) == {(f'img{i}.png', f'img{i}_mask001.png', '30-40') for i in range(2)}
+    said = capsys.readouterr()
+    assert '2 of 2 done before' in said.out and said.err.count('1 photos have no hole of their name') == 2 and 'no photo of' not in said.err
+
+def test_accents_spelt_in_two_ways_are_one_name(tmp_path):
+    (tmp_path/'photos').mkdir()
+    picture(0).save(tmp_path/'photos/cafe\u0301.png'); own_hole(tmp_path/'mine/caf\u00e9.png')
+    assert measure_own(tmp_path/'photos', tmp_path/'mine', tmp_path/'out') == 0
+
+def test_holes_that_fit_no_photo(bench, capsys):
+    own_hole(bench/'mine/elsewhere.png')
+    assert measure_own(bench/'photos', bench/'mine', bench/'out') == 1 and 'beach_mask001.png' in capsys.readouterr().err
+    assert measure_own(bench/'photos', bench/'photos', bench/'out') == 1 and 'beach_mask001.png' in capsys.readouterr().err, 'the same folder twice'
+    own_hole(bench/'mine/p0.png'); own_hole(bench/'mine/p0.bmp')
+    assert measure_own(bench/'photos', bench/'mine', bench/'out') == 1 and 'which is meant?' in capsys.readouterr().err
+    assert not (bench/'out').exists()
+
+def test_a_hole_of_another_shape_is_refused_and_the_rest_goes_on(bench, capsys):
+    own_hole(bench/'mine/p0.png', size=(90,80)); own_hole(bench/'mine/p1.png', size=(45,35)); own_hole(bench/'mine/p2.png', share=0)
+    assert measure_own(bench/'photos', bench/'mine', bench/'out') == 1
+    err = capsys.readouterr().err
+    assert 'the photo is 90x70 and its hole 90x80' in err and 'nothing to fill' in err and '2 photo(s) could not be measured' in err
+    assert measured(bench) == {('p1.png','p1.png','20-30')}, 'a hole of half the size is of the same shape'
+
 # --- an unreadable photo
 
 def test_an_unreadable_photo_is_named_and_the_rest_goes_on(bench, capsys):
@@ -183,7 +248,7 @@ def test_a_method_that_fails_takes_its_hole_with_it(bench, capsys):
         if 'p2' in str(sometimes.photo): raise InpaintError('painted NaN')
         return real(holed, mask, net)
     load = ev.load_truth
-    def spy(path, size): sometimes.photo = path; return load(path, size)
+    def spy(path, *args): sometimes.photo = path; return load(path, *args)
     spy.cache_clear = load.cache_clear
     with patch.object(ev, 'as_used', sometimes), patch.object(ev, 'load_truth', spy): assert run(bench, '--baselines', '--without', 'biharmonic') == 1
     assert 'painted NaN' in capsys.readouterr().err and set(table(bench).n) == {3}
@@ -201,13 +266,13 @@ def test_killed_and_started_again(bench):
         time.sleep(.01)
     process.send_signal(signal.SIGKILL); process.wait(); process.stderr.close()
     kept = path.read_bytes()
-    assert kept.count(b'\n') < 1 + 5*3*6, 'it was killed in the middle' 
+    assert kept.count(b'\n') < 1 + 5*3*7, 'it was killed in the middle' 
     path.write_bytes(kept[:-7])                                                         # in the middle of a line
     kept = kept[:kept[:-7].rfind(b'\n')+1]
     again = subprocess.run([*args, '--out', str(bench/'out')], capture_output=True, text=True)
     whole = subprocess.run([*args, '--out', str(bench/'whole')], capture_output=True, text=True)
     assert again.returncode == whole.returncode == 0, again.stderr+whole.stderr
-    assert path.read_bytes().startswith(kept) and path.read_bytes().count(b'\n') == 1 + 5*3*6
+    assert path.read_bytes().startswith(kept) and path.read_bytes().count(b'\n') == 1 + 5*3*7
     a,b = (table(bench, o).query("region != 'time'").reset_index(drop=True) for o in ('out', 'whole'))
     pd.testing.assert_frame_equal(a, b)
 
@@ -222,7 +287,7 @@ def test_nothing_is_measured_twice_and_baselines_can_come_later(bench):
     real,asked = ev.measure,set()
     with patch.object(ev, 'measure', lambda item, keys, **k: asked.update(keys) or real(item, keys, **k)): assert run(bench, '--baselines') == 0
     assert asked == set(METHODS[2:])
-    assert lines(bench)[:len(first)] == first and len(lines(bench)) == 1 + 4*3*6
+    assert lines(bench)[:len(first)] == first and len(lines(bench)) == 1 + 4*3*7
     with patch.object(ev, 'measure', lambda *a, **k: pytest.fail('measured again')): assert run(bench, '--baselines') == 0
 
 @pytest.mark.parametrize('what', ['weights', 'photo', 'holes'])
@@ -241,6 +306,31 @@ def test_what_has_changed_is_measured_anew_and_never_mixed(bench, capsys, what):
     a,b = (table(bench, o).query("region != 'time'").reset_index(drop=True) for o in ('out', 'fresh'))
     pd.testing.assert_frame_equal(a, b)
 
+@pytest.mark.parametrize('other', ['code 0000000000000000, torch 2.0, 1 thread(s) of this', 'another machine'])
+def test_rows_that_other_code_or_another_machine_measured_are_measured_again(bench, capsys, other):
+    with patch.object(ev, 'measured_by', lambda: other): assert run(bench, *FAST) == 0
+    before = ''.join(lines(bench))
+    capsys.readouterr()
+    assert run(bench, *FAST) == 0 and '0 of 12 done before' in (said := capsys.readouterr()).out
+    assert '36 rows in' in said.err and 'code or machines' in said.err
+    assert ''.join(lines(bench)).startswith(before) and set(table(bench).n) == {4}
+    assert run(bench, *FAST) == 0 and '12 of 12 done before' in capsys.readouterr().out
+
+def test_whatever_fills_or_measures_is_part_of_the_code_version(tmp_path):
+    package = shutil.copytree(Path(ev.__file__).parent, tmp_path/'gla_inpaint', ignore=shutil.ignore_patterns('weights', '__pycache__'))
+    assert ev.code_sha(package) == ev.code_sha() and ev.code_sha()[:16] in ev.measured_by() and torch.__version__ in ev.measured_by()
+    seen,files = {ev.code_sha()},list(package.glob('*.py'))
+    for file in [*files, package/'new.py']:
+        with file.open('a') as f: f.write('\n')
+        seen.add(ev.code_sha(package))
+    assert len(seen) == 1 + len(files) - len(ev.APART) + 1
+
+def test_what_is_no_part_of_the_code_version_is_not_used_in_filling_or_measuring():
+    package = Path(ev.__file__).parent
+    for file in (f for f in package.glob('*.py') if f.stem not in ev.APART):
+        used = set(re.findall(r'^from \.(\w+) import', file.read_text(encoding='utf-8'), re.M)) & set(ev.APART)
+        assert used <= ({'train'} if file.stem == 'evaluate' else set()), f'{file.stem} uses {used}'
+
 def test_photos_may_move(bench, capsys):
     assert run(bench, *FAST) == 0
     (bench/'photos').rename(bench/'elsewhere'); capsys.readouterr()
@@ -250,10 +340,51 @@ def test_results_of_something_else_are_not_overwritten(bench, capsys):
     (bench/'out').mkdir(); (bench/'out/rows.csv').write_text('my,own\n1,2\n')
     assert run(bench, *FAST) == 1 and 'another --out' in capsys.readouterr().err and (bench/'out/rows.csv').read_text() == 'my,own\n1,2\n'
 
+# --- consoles, names, errors
+
+def test_a_console_without_umlauts_and_a_name_with_them(bench):
+    (bench/'photos').rename(bench/'Bühne')
+    (bench/'Bühne/p1.png').write_text('no picture')
+    (bench/'Bühne/p0.png').rename(bench/'Bühne/Löwe.png')
+    args = [*COMMAND, str(bench/'Bühne'), '--holes', str(bench/'holes'), '--out', str(bench/'out'), *FAST]
+    got = subprocess.run(args, capture_output=True, env=os.environ | dict(PYTHONIOENCODING='ascii', PYTHONUTF8='0'))
+    said = (got.stdout+got.stderr).decode('ascii')
+    assert got.returncode == 1 and 'L1' in said and 'p1.png' in said and 'Traceback' not in said
+    assert 'Löwe.png' in (bench/'out/rows.csv').read_text(encoding='utf-8') and 'Bühne' in (bench/'out/table.md').read_text(encoding='utf-8')
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='elsewhere names are Unicode')
+def test_a_name_that_is_no_unicode(bench, capsys):
+    name = os.fsdecode(b'caf\xe9.png')
+    (bench/'photos/p0.png').rename(bench/'photos'/name)
+    for _ in range(2): assert run(bench, *FAST) == 0
+    assert name in {Path(r.photo).name for r in read_rows(bench/'out/rows.csv').itertuples()} and '12 of 12 done before' in capsys.readouterr().out
+
+@pytest.mark.parametrize('error, says', [(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), 'not enough memory'),
+                                         (MemoryError(), 'not enough memory'), (KeyError('x'), "KeyError: 'x'")])
+def test_no_error_ends_in_a_traceback(bench, capsys, error, says):
+    def fail(*args): raise error
+    with patch.object(ev, 'load_inpainter', fail): assert run(bench) == 1
+    assert capsys.readouterr().err == f'gla_evaluate: {says}' + (': take smaller photos, or end other programs\n' if 'memory' in says else '\n')
+
+def test_a_photo_for_which_memory_does_not_last_is_named(bench, capsys):
+    real = ev.mean_colour
+    def sometimes(holed, mask, calls=[]):
+        calls.append(0)
+        if len(calls) == 5: raise MemoryError
+        return real(holed, mask)
+    with patch.object(ev, 'mean_colour', sometimes): assert run(bench, *FAST) == 1
+    assert 'p1.png: not enough memory' in capsys.readouterr().err
+
+def test_a_full_disk_ends_the_run_and_blames_no_photo(bench, capsys):
+    def full(file): raise OSError(28, 'No space left on device')
+    with patch.object(ev.os, 'fsync', full): assert run(bench, *FAST) == 1
+    err = capsys.readouterr().err
+    assert 'rows.csv cannot be written (No space left on device)' in err and 'p0.png' not in err
+
 MEMORY = """
 import resource, sys
 from gla_inpaint.evaluate import evaluate
-evaluate(sys.argv[1], sys.argv[2], sys.argv[3], baselines=True, without=('gla_inpaint','one-pass','telea','navier-stokes','biharmonic'), n=int(sys.argv[4]))
+evaluate(sys.argv[1], sys.argv[2], sys.argv[3], baselines=True, without=('gla_inpaint','one-pass','membrane','telea','navier-stokes','biharmonic'), n=int(sys.argv[4]))
 print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 def test_memory_does_not_grow_with_the_photos(tmp_path):
@@ -265,6 +396,15 @@ def test_memory_does_not_grow_with_the_photos(tmp_path):
 
 # --- methods and numbers
 
+def test_the_membrane_follows_a_slope_and_never_leaves_the_range_of_its_rim():
+    slope = torch.linspace(-1, 1, 64).expand(1, 3, 48, 64).clone()
+    mask = torch.ones(1, 1, 48, 64); mask[...,10:30,20:50] = 0
+    assert torch.allclose(ev.harmonic(slope*mask, mask), slope, atol=1e-5)
+    noisy = torch.rand(1, 3, 48, 64)*2-1
+    filled = ev.harmonic(noisy*mask, mask)[...,10:30,20:50]
+    assert filled.std() < noisy.std()/2 and (filled.amax((2,3)) <= noisy.amax((2,3))).all()
+    assert ev.find_methods(None, '', True)['membrane'][0].startswith('scipy ')
+
 def test_known_pixels_stay_whatever_a_method_does():
     truth,mask = to_tensor(picture(1, (64,48)))[None],mask_from_hole(hole_of_ratio((48,64), (.2,.3), 0))[None]
     filled,scores = score(lambda h,m: torch.zeros_like(h), truth, mask)
@@ -273,12 +413,12 @@ def test_known_pixels_stay_whatever_a_method_does():
     score(lambda h,m: seen.append(h) or h, truth, mask)
     assert (seen[0][mask.expand_as(truth) == 0] == 0).all(), 'no method sees what lies under the hole'
 
-def test_inpaint_is_one_pass_and_a_membrane_at_the_size_of_training():
+def test_inpaint_is_one_pass_a_membrane_and_a_limit_at_the_size_of_training():
     torch.manual_seed(0)
     net = Inpainter(4).eval()
     net.size = 64
     truth,mask = to_tensor(picture(2, (64,64)))[None],mask_from_hole(hole_of_ratio((64,64), (.2,.3), 1))[None]
-    used,once = (ev.score(f, truth, mask)[0] for f in (lambda h,m: ev.as_used(h, m, net), lambda h,m: meet_rim(ev.one_pass(h, m, net), h, m).clamp(-1, 1)))
+    used,once = (ev.score(f, truth, mask)[0] for f in (lambda h,m: ev.as_used(h, m, net), lambda h,m: limit_contrast(meet_rim(ev.one_pass(h, m, net), h, m), h, m).clamp(-1, 1)))
     assert (used-once).abs().max() < 1.5/127.5
 
 def test_baselines_without_opencv(bench, capsys):
@@ -312,7 +452,8 @@ def test_a_dataset_by_its_root(bench, capsys, dataset, names, n):
     for f in (root/x for x in names): f.parent.mkdir(parents=True, exist_ok=True); f.touch()
     picked = {}
     with patch.object(ev, 'evaluate', lambda photos, *a: picked.update(photos=photos) or (summarise(pd.DataFrame([dict.fromkeys(ev.COLUMNS, 1) | dict(method='telea', bucket='20-30')])), {})):
-        assert main([str(root), '--dataset', dataset, '--holes', str(bench/'holes'), '--seed', '4']) == 0
+        seed = ('--seed', '4') if dataset == 'places365' else ()
+        assert main([str(root), '--dataset', dataset, '--holes', str(bench/'holes'), *seed]) == 0
     assert len(picked['photos']) == n and (dataset != 'celeba-hq' or [p.stem for p in picked['photos'][:2]] == ['4','5'])
     (bench/'photos/beach.jpg').touch()
     assert main([str(bench/'photos'), '--dataset', dataset, '--holes', str(bench/'holes')]) == 1 and 'Expected is a folder with' in capsys.readouterr().err
@@ -333,7 +474,9 @@ def alexnet(tmp_path_factory):
     return path
 
 def test_lpips_from_a_file(bench, alexnet, capsys):
+    home = torch.hub.get_dir()
     _,lpips = local_lpips(alexnet)
+    assert torch.hub.get_dir() == home
     assert "not torchvision's" in capsys.readouterr().err
     x = to_tensor(picture(0, (64,64)))[None]
     near,far = lpips(x, x+.05*torch.randn_like(x)),lpips(x, x+.5*torch.randn_like(x))
@@ -381,7 +524,7 @@ def test_a_photo_that_changes_under_its_name(tmp_path):
     "In one process, as in a notebook: the pixels belong to the bytes."
     (tmp_path/'photos').mkdir()
     make_holes(tmp_path/'holes', 1, (48,64))
-    args = dict(baselines=True, without=METHODS[:5])
+    args = dict(baselines=True, without=METHODS[:-1])
     for seed in (0, 1):
         picture(seed).save(tmp_path/'photos/p.png')
         evaluate(tmp_path/'photos', tmp_path/'holes', tmp_path/'out', **args)

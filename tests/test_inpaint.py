@@ -1,15 +1,22 @@
 "Inference: any photo, any hole, hostile files, the command. What a notebook cannot show: many random cases, processes, memory."
-import json, os, random, subprocess, sys
-from io import BytesIO
+import json, os, random, subprocess, sys, warnings
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from time import sleep
 
-import numpy as np, pytest, torch
+import numpy as np, pytest, tifffile, torch
 from hypothesis import given, settings, strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFilter, ImageOps, PngImagePlugin
+
+from safetensors.torch import save_file
 
 from gla_inpaint import inference
+from gla_inpaint.discriminator import Discriminator
 from gla_inpaint.data import sample_photos
 from gla_inpaint.generator import Inpainter, composite
+from gla_inpaint.masks import free_form_hole
+from gla_inpaint.pictures import load_photo
 from gla_inpaint.inference import (InpaintError, find_crops, inpaint, load_inpainter, main, membrane, open_image, read_hole, save_inpainter, shrink)
 
 torch.set_num_threads(1)
@@ -132,7 +139,137 @@ def test_colour_profile_and_transparency_stay_and_exif_goes(tmp_path):
     assert Image.open(tmp_path/'a.png').info['icc_profile'] == b'profile'
     palette = picture('P', 40, 30)
     out = inpaint(encoded(palette, transparency=2), HOLE, NET)
-    assert out.info['transparency'] == 2 and not (np.asarray(out)[HOLE] == 2).any()
+    assert out.info['transparency'] == 2 and np.array_equal(np.asarray(out) == 2, np.asarray(palette) == 2)
+
+def seen(im): return np.asarray(im.convert('RGBA'))[...,3]
+
+def test_what_is_transparent_in_a_palette_stays_so_in_the_hole():
+    photo = picture('P', 40, 30)
+    alphas = bytes([255, 0, 128, 255, 0, 255, 128])
+    photo = Image.open(BytesIO(encoded(photo, transparency=alphas)))
+    out = inpaint(photo, HOLE, NET)
+    assert np.array_equal(seen(out), seen(photo)) and out.info['transparency'] == alphas
+    assert (np.asarray(out) != np.asarray(photo))[HOLE].any()
+
+@pytest.mark.parametrize('mode, key', [('L', 7), ('RGB', (7,7,7)), ('I;16', 257), ('1', 0), ('1', 255)])
+def test_the_colour_that_stands_for_transparent_stays_where_it_was(mode, key):
+    "PNG's tRNS: neither is what was transparent painted over, nor does a painted pixel become transparent by chance"
+    grey = np.full((30,40), 200, np.uint8)
+    grey[:,15:25] = 7
+    photo = Image.fromarray(grey).convert(mode) if mode != 'I;16' else Image.fromarray(grey.astype(np.uint16)*257)
+    if mode == 'I;16': key = 7*257
+    if mode == '1': photo = Image.fromarray(grey > 100)
+    photo,there = Image.open(BytesIO(encoded(photo, transparency=key))),grey == 7
+    clear = there if key in (0, 7, (7,7,7), 7*257) else ~there
+    for painted in (-.95, -.945, -.9451, 1.):                              # among them 7 of 255
+        net = Paints(32, lambda x: torch.full_like(x, painted))
+        out = inpaint(photo, square(30, 40, (5,5), 20), net)
+        again = Image.open(BytesIO(encoded(out, transparency=out.info['transparency'])))
+        assert np.array_equal(inference.alpha_of(again) == 0, clear)
+
+def cut_out(colour):
+    "A grey disc, and a colour stored where nothing is seen"
+    y,x = np.mgrid[:60,:60]-30
+    disc = np.hypot(x, y) < 25
+    return Image.fromarray(np.dstack([np.where(disc[...,None], 120, colour).astype(np.uint8), disc*np.uint8(255)])),disc
+
+def test_colours_under_alpha_0_do_not_bleed_into_a_fill():
+    hole = square(60, 60, (25,5), 14)
+    fills = [np.asarray(inpaint(cut_out(c)[0], hole, NET)) for c in ((0,0,0), (255,0,255))]
+    seen = hole & cut_out((0,0,0))[1]
+    assert seen.sum() < hole.sum() and np.array_equal(fills[0][seen], fills[1][seen])
+    assert np.abs(fills[0][seen][:,:3].astype(int)-120).max() < 20, "all that is known is one grey, and the membrane makes the fill agree with it"
+
+def test_a_hole_in_an_island_finds_what_is_known_farther_off():
+    clear = np.zeros((90,200,4), np.uint8)
+    clear[40:44,20:24] = clear[40:60,150:190] = (50,100,150,255)
+    out = np.asarray(inpaint(clear, square(90, 200, (40,20), 4), Paints(16, lambda x: torch.zeros_like(x))))
+    assert np.abs(out[40:44,20:24,:3].astype(int) - (50,100,150)).max() <= 2 and np.array_equal(out[...,3], clear[...,3])
+
+def test_holes_in_what_is_transparent():
+    photo,disc = cut_out((0,0,0))
+    with pytest.raises(InpaintError, match='would stay so'): inpaint(photo, (0,0,5,5), NET)
+    with pytest.raises(InpaintError, match='outside the hole all of the photo is transparent'): inpaint(photo, disc, NET)
+
+# --- what is kept beside the pixels
+
+def stored(path): return Image.open(path).info
+
+def test_transparency_is_not_lost_in_a_format_that_cannot_hold_it(tmp_path):
+    palette,grey = picture('P', 40, 30),picture('L', 40, 30)
+    grey.paste(7, (20,10,30,20))
+    for photo,key in ((palette, 2), (palette, bytes([255,0,128])), (grey, 7), (grey.convert('RGB'), (7,7,7))):
+        out = inpaint(encoded(photo, transparency=key), HOLE, NET)
+        for suffix in ('.tif', '.jpg'):
+            with pytest.raises(InpaintError, match='write a .png|as JPEG'): inference.save_photo(out, tmp_path/f'a{suffix}')
+        inference.save_photo(out, tmp_path/'a.png')
+        assert np.array_equal(seen(Image.open(tmp_path/'a.png')), seen(out))
+    assert os.listdir(tmp_path) == ['a.png'], 'nothing half right is left behind'
+
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+def test_what_is_written_is_what_was_filled(mode, suffix, tmp_path):
+    out = inpaint(picture(mode, 40, 30), HOLE, NET)
+    if (mode, suffix) == ('CMYK', '.png'):
+        with pytest.raises(InpaintError, match='a .tif takes every mode'): inference.save_photo(out, tmp_path/'a.png')
+        return
+    inference.save_photo(out, tmp_path/f'a{suffix}')
+    assert np.array_equal(np.asarray(Image.open(tmp_path/f'a{suffix}')), np.asarray(out))
+
+def test_a_writer_that_changes_pixels_is_found_out(tmp_path, monkeypatch):
+    save = Image.Image.save
+    monkeypatch.setattr(Image.Image, 'save', lambda im, fp, *args, **kwargs: save(im.point(lambda v: v^1), fp, *args, **kwargs))
+    with pytest.raises(InpaintError, match='cannot keep the pixels'): inference.save_photo(PHOTO, tmp_path/'a.png')
+    assert not os.listdir(tmp_path)
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.jpg'])
+@pytest.mark.parametrize('fmt', ['PNG', 'TIFF', 'JPEG'])
+def test_the_resolution_of_a_scan_is_kept(fmt, suffix, tmp_path):
+    out = inpaint(encoded(PHOTO, fmt, dpi=(300,600)), HOLE, NET)
+    inference.save_photo(out, tmp_path/f'a{suffix}')
+    assert np.allclose([float(d) for d in stored(tmp_path/f'a{suffix}')['dpi']], (300,600), atol=.1)
+    none = inpaint(encoded(PHOTO, fmt), HOLE, NET)
+    assert 'dpi' not in none.info, 'where nothing is said, nothing is made up'
+
+def chunked(png, name, data):
+    "A PNG with one more chunk before its pixels"
+    at = png.index(b'IDAT')-4
+    return png[:at] + len(data).to_bytes(4, 'big') + name + data + PngImagePlugin.o32(PngImagePlugin._crc32(name+data)) + png[at:]
+
+GAMMA,WIDE,HDR = (1_00000).to_bytes(4, 'big'),b''.join(n.to_bytes(4, 'big') for n in (31270,32900,68000,32000,26500,69000,15000,6000)),bytes([9,16,0,1])
+
+def test_colour_spaces_of_a_png_are_kept_in_a_png(tmp_path):
+    photo = encoded(PHOTO)
+    for name,data in ((b'gAMA', GAMMA), (b'cHRM', WIDE), (b'cICP', HDR), (b'sRGB', b'\1')): photo = chunked(photo, name, data)
+    inference.save_photo(inpaint(photo, HOLE, NET), tmp_path/'a.png')
+    written = (tmp_path/'a.png').read_bytes()
+    for name,data in ((b'gAMA', GAMMA), (b'cHRM', WIDE), (b'cICP', HDR), (b'sRGB', b'\1')): assert written.count(name+data) == 1, name
+    with Image.open(tmp_path/'a.png') as im: im.load()
+
+def test_the_colour_space_of_a_bright_avif_is_kept_in_a_png(tmp_path):
+    avif = bytearray(encoded(PHOTO, 'AVIF'))
+    at = avif.index(b'colrnclx')+8
+    avif[at:at+4] = bytes([0,9,0,16])                                   # BT.2020 and PQ
+    inference.save_photo(inpaint(bytes(avif), HOLE, NET), tmp_path/'a.png')
+    assert b'cICP\x09\x10\0\1' in (tmp_path/'a.png').read_bytes() and 'cicp' not in inpaint(encoded(PHOTO, 'AVIF'), HOLE, NET).info
+
+@pytest.mark.parametrize('suffix', ['.tif', '.jpg'])
+def test_a_colour_space_that_is_lost_is_one_warning(suffix, tmp_path):
+    photo = chunked(chunked(encoded(PHOTO), b'gAMA', GAMMA), b'cICP', HDR)
+    with pytest.warns(UserWarning, match='gamma and cicp of the photo are lost') as caught: inference.save_photo(inpaint(photo, HOLE, NET), tmp_path/f'a{suffix}')
+    assert len(caught) == 1
+
+@pytest.mark.parametrize('fmt', ['GIF', 'WEBP', 'TIFF', 'PNG'])
+def test_frames_and_pages_that_are_lost_are_one_warning(fmt):
+    frames = [picture('RGB', 40, 30, i) for i in range(3)]
+    data = encoded(frames[0], fmt, save_all=True, append_images=frames[1:], **(dict(lossless=True) if fmt == 'WEBP' else {}))
+    with pytest.warns(UserWarning, match='3 frames or pages: the first alone') as caught: out = inpaint(data, HOLE, NET)
+    assert len(caught) == 1 and out.size == (40,30)
+    if fmt != 'GIF': assert known_equal(out, frames[0], HOLE)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        inpaint(encoded(frames[0], fmt), HOLE, NET)
+        assert read_hole(encoded(Image.fromarray(HOLE).convert('L'), 'GIF', save_all=True, append_images=[Image.new('L', (40,30))]), (40,30)).any(), 'of a hole nothing is kept anyway'
 
 def test_a_palette_gets_its_nearest_colour():
     photo = picture('P', 40, 30)
@@ -156,17 +293,65 @@ def test_16_bits():
 def test_16_bits_in_other_formats():
     a = np.random.default_rng(0).integers(0, 65536, (30,40,3)).astype('>u2')
     ppm,plain = b'P6 40 30 65535\n'+a.tobytes(),b'P3 40 30 65535\n'+' '.join(map(str, a.ravel())).encode()
-    sgi = b'\x01\xda\0\2\0\3'+b''.join(n.to_bytes(2, 'big') for n in (40,30,3))+bytes(500)+a.transpose(2,0,1).tobytes()
     jp2 = bytearray(encoded(PHOTO, 'JPEG2000'))
     at = jp2.index(b'\xff\x4f\xff\x51')+40
     assert jp2[at:at+4] == bytes([0,3,7,1]), "three colours of 7+1 bits, each with a step of 1"
     assert known_equal(inpaint(bytes(jp2), HOLE, NET), open_image(bytes(jp2)), HOLE)
-    jp2[at+2] = 15
-    for data in (ppm, plain, sgi, bytes(jp2)):
+    jp2[at+5] = 15                                                      # the second colour
+    for data in (ppm, plain, bytes(jp2)):
         with pytest.raises(InpaintError, match='16 bits per colour'): inpaint(data, HOLE, NET)
-    assert read_hole(ppm, (40,30)).any(), "a hole is cut at one half anyway"
+    drawn = b'P6 40 30 65535\n'+np.repeat(HOLE[...,None]*np.array(65535, '>u2'), 3, -1).tobytes()
+    assert np.array_equal(read_hole(drawn, (40,30)), HOLE), "a hole is cut at one half anyway"
     grey = encoded(picture('I;16', 40, 30), 'JPEG2000')
     assert inpaint(grey, HOLE, NET).mode == 'I;16'
+
+@pytest.mark.parametrize('bits, flag', [(10, 0x40), (12, 0x60)])
+def test_avif_of_10_and_12_bits_is_not_cut(bits, flag):
+    avif = bytearray(encoded(PHOTO, 'AVIF'))
+    assert known_equal(inpaint(bytes(avif), HOLE, NET), open_image(bytes(avif)), HOLE)
+    at = avif.index(b'av1C')+6
+    assert avif[at] & 0x60 == 0
+    avif[at] |= flag
+    at = avif.index(b'pixi')+9
+    assert avif[at:at+3] == bytes([8,8,8])
+    avif[at:at+3] = bytes([bits])*3
+    for src in (bytes(avif), Image.open(BytesIO(avif))):
+        with pytest.raises(InpaintError, match=f'{bits} bits per colour.*save it with 8 bits'): inpaint(src, HOLE, NET)
+
+def tiff(x, **kwargs): out = BytesIO(); tifffile.imwrite(out, x, **kwargs); return out.getvalue()
+
+def test_planes_of_16_bits_are_refused():
+    x = np.random.default_rng(0).integers(0, 65536, (3,30,40)).astype(np.uint16)
+    for kwargs in ({}, dict(compression='zlib')):
+        with pytest.raises(InpaintError, match='16 bits'): inpaint(tiff(x, planarconfig='separate', photometric='rgb', **kwargs), HOLE, NET)
+    eight = (x >> 8).astype(np.uint8)
+    assert known_equal(inpaint(tiff(eight, planarconfig='separate', photometric='rgb'), HOLE, NET), np.moveaxis(eight, 0, 2), HOLE)
+
+def test_a_negative_of_16_bits_comes_back_as_it_is_seen():
+    x = np.asarray(picture('I;16', 40, 30))
+    out = inpaint(tiff(65535-x, photometric='miniswhite'), HOLE, NET)
+    assert out.mode == 'I;16' and known_equal(out, x, HOLE)
+
+def test_numbers_of_32_bits_are_refused_with_advice_that_helps():
+    x = np.asarray(picture('I;16', 40, 30)).astype(np.int32)
+    for bad in (Image.fromarray(x), tiff(x, photometric='minisblack'), tiff(x.astype(np.float32), photometric='minisblack'), tiff((x-32768).astype(np.int16), photometric='minisblack')):
+        with pytest.raises(InpaintError, match='scale them to 0 to 65535'): inpaint(bad, HOLE, NET)
+    scaled = Image.fromarray((x/x.max()*65535).astype(np.uint16))
+    assert inpaint(scaled, HOLE, NET).mode == 'I;16', "what the message says can be done"
+
+def test_a_photo_with_careless_exif_is_turned_as_in_training():
+    "A tag that must be a number is a text, which Pillow reads and cannot write again. Only the orientation matters."
+    exif = Image.Exif()
+    exif[0x010e],exif[0x0112] = 'text',6
+    data = bytearray(encoded(PHOTO, 'WEBP', exif=exif, lossless=True))
+    data[data.index(b'\x01\x0e\x00\x02')+1] = 0x1a                      # 0x011a, the resolution
+    pytest.raises(Exception, ImageOps.exif_transpose, Image.open(BytesIO(data)))
+    assert np.array_equal(open_image(bytes(data)), load_photo(bytes(data))) and open_image(bytes(data)).size == (30,40)
+
+def test_out_of_memory_is_not_damage(monkeypatch):
+    def full(self): raise MemoryError
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, 'load', full)
+    with pytest.raises(MemoryError): open_image(encoded(PHOTO))
 
 @pytest.mark.parametrize('bad', [b'', b'not a picture', encoded(PHOTO)[:200], Image.new('F', (40,30)), Image.new('I', (40,30)), Image.new('YCbCr', (40,30)), Image.new('RGB', (0,5)),
     np.zeros((30,40), np.int64), np.zeros((30,40,3)), np.zeros((2,30,40,3), np.uint8), np.zeros(7, np.uint8), torch.zeros(30,40), None, 3],
@@ -193,6 +378,12 @@ def test_decompression_bomb():
         with pytest.raises(InpaintError, match='MAX_IMAGE_PIXELS') as e: inpaint(photo, hole, NET)
         assert '\n' not in str(e.value)
 
+@pytest.mark.filterwarnings('ignore:Image size')
+def test_a_photo_above_the_pixel_limit_is_an_error(monkeypatch):
+    "Pillow only warns, up to twice the limit."
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    with pytest.raises(InpaintError, match='40x30 are more than the 1000 pixels.*set PIL.Image.MAX_IMAGE_PIXELS higher'): inpaint(encoded(PHOTO), HOLE, NET)
+
 # --- holes
 
 @pytest.mark.parametrize('hole', [HOLE, HOLE*1., HOLE.astype(np.float16), (HOLE*255).astype(np.uint8), (HOLE*200).astype(np.uint8), np.stack([HOLE*255]*3, -1).astype(np.uint8), HOLE[...,None],
@@ -206,6 +397,40 @@ def test_alpha_of_a_hole_is_laid_over_black():
     clear[...,3] = HOLE*255
     assert np.array_equal(read_hole(clear, (40,30)), HOLE)
     assert np.array_equal(read_hole(clear[...,2:], (40,30)), HOLE)
+
+@pytest.mark.parametrize('name', sorted(sample_photos()))
+@pytest.mark.parametrize('form', ['RGB', 'L', 'P', 'RGBA', 'file', 'I;16'])
+def test_a_photo_is_not_taken_for_a_hole(name, form):
+    "Swapped arguments, or the same folder twice"
+    photo = sample_photos()[name].resize((160,120))
+    hole = encoded(photo, 'JPEG') if form == 'file' else Image.fromarray(np.asarray(photo.convert('L')).astype(np.uint16)*257) if form == 'I;16' else photo.convert(form)
+    with pytest.raises(InpaintError, match='looks like a photo. The photo comes first'): inpaint(PHOTO, hole, NET, resize_hole=True)
+
+@pytest.mark.parametrize('ink, paper', [((255,255,255), (0,0,0)), ((255,255,0), (0,0,90)), ((0,255,0), (0,0,0)), ((255,160,255), (20,60,20)), ((200,200,200), (60,60,60))])
+@pytest.mark.parametrize('quality', [30, 75, 95])
+def test_drawings_in_two_tones_are_holes(ink, paper, quality):
+    for seed in range(6):
+        drawn = free_form_hole((200,300), seed=seed)
+        im = Image.fromarray(np.where(drawn[...,None], ink, paper).astype(np.uint8))
+        for src in (im, encoded(im, 'JPEG', quality=quality)): assert (read_hole(src, (300,200)) ^ drawn).mean() < .01
+
+@pytest.mark.parametrize('soft', [1, 3, 6])
+def test_a_soft_brush_is_a_hole(soft):
+    for seed in range(6):
+        drawn = free_form_hole((200,300), seed=seed)
+        im = Image.fromarray(drawn).convert('L').filter(ImageFilter.GaussianBlur(soft))
+        assert (read_hole(im, (300,200)) ^ drawn).mean() < .1
+
+def test_a_hole_in_the_alpha_of_a_photo_is_offered():
+    "A photo with a part erased is what some services take as a hole"
+    erased = sample_photos()['coffee'].resize((160,120))
+    erased.putalpha(Image.fromarray(~square(120, 160, (30,40), 30)).convert('L'))
+    with pytest.raises(InpaintError, match='looks like a photo.*transparent part.*getchannel') as e: inpaint(erased.convert('RGB'), erased, NET)
+    assert '\n' not in str(e.value)
+    as_told = ImageOps.invert(erased.convert('RGBA').getchannel('A'))
+    assert np.array_equal(read_hole(as_told, (160,120)), square(120, 160, (30,40), 30))
+    black_ink = Image.new('RGBA', (160,120)); black_ink.paste((0,0,0,255), (30,40,60,70))
+    with pytest.raises(InpaintError, match='nothing to fill.*getchannel'): inpaint(erased.convert('RGB'), black_ink, NET)
 
 def test_greys_are_cut_at_one_half():
     assert read_hole(np.array([[127,128]], np.uint8), (2,1)).tolist() == [[False,True]]
@@ -241,6 +466,23 @@ def test_crops_paint_every_pixel_once(h, w, seed, share, size):
         assert own.shape == (b-t,r-l) and own.any() and not hole[t:b,l:r].all()
         count[t:b,l:r] += own
     assert np.array_equal(count, hole)
+
+def test_a_thousand_specks_of_dust_share_crops():
+    "A scan of 12 megapixels. A grid of full squares would take 188, and one crop for each speck a thousand."
+    dust,rng = np.zeros((3000,4000), bool),np.random.default_rng(0)
+    for y,x,s in zip(rng.integers(0, 2990, 1000), rng.integers(0, 3990, 1000), rng.integers(1, 10, 1000)): dust[y:y+s, x:x+s] = True
+    crops = list(find_crops(dust, 256))
+    assert len(crops) < 350 and all((r-l, b-t) == (256,256) for (l,t,r,b),_ in crops)
+    assert sum(own.sum() for _,own in crops) == dust.sum()
+
+@pytest.mark.parametrize('gap', [0, 20, 60, 100, 150, 200])
+def test_specks_that_share_a_crop_have_as_much_around_them_as_alone(gap):
+    hole = square(400, 800, (200,300), 10) | square(400, 800, (200,300+10+gap), 10)
+    crops = list(find_crops(hole, 128))
+    assert len(crops) == (1 if gap <= 128-40 else 2)
+    for (l,t,r,b),own in crops:
+        y,x = np.nonzero(own)
+        assert min(x.min(), y.min(), r-l-1-x.max(), b-t-1-y.max()) >= 9
 
 def test_far_holes_do_not_touch_each_other():
     photo = sample_photos()['china'].resize((320,214))
@@ -375,6 +617,20 @@ def test_mode_device_and_gradients_are_left_alone():
     assert watch.seen[0][2:] == (True,False) and watch.training
     with pytest.raises(InpaintError, match='NaN'): inpaint(PHOTO, HOLE, nan_net().train())
 
+def test_threads_that_share_a_network_leave_its_mode_as_it_was():
+    "As in a web server that fills photos while it trains"
+    class Slow(Watch):
+        def forward(self, holed, mask):
+            sleep(.02)
+            return super().forward(holed, mask)
+    net = Slow(32).train()
+    with ThreadPoolExecutor(4) as pool: outs = list(pool.map(lambda _: inpaint(PHOTO, HOLE, net).tobytes(), range(12)))
+    assert net.training and len(net.seen) == 12 and len(set(outs)) == 1
+    assert not any(training for *_,training in net.seen), 'none was ever asked in training mode'
+
+def test_a_thread_may_borrow_twice():
+    with inference.at_work(NET), inference.at_work(NET) as net: assert net is NET and not net.training
+
 def nan_net():
     net = tiny()
     torch.nn.init.constant_(next(net.parameters()), float('nan'))
@@ -407,7 +663,7 @@ def test_metadata_is_all_strings(tmp_path):
     save_inpainter(NET, tmp_path/'w.safetensors', 'a label')
     data = (tmp_path/'w.safetensors').read_bytes()
     header = json.loads(data[8:8+int.from_bytes(data[:8], 'little')])
-    assert header['__metadata__'] == dict(width='4', mpga='True', gla='True', size='32', label='a label')
+    assert header['__metadata__'] == dict(width='4', mpga='True', gla='True', candidates='known', scale='50.0', size='32', label='a label')
     with pytest.raises(InpaintError, match='safetensors'): save_inpainter(NET, tmp_path/'w.pth')
 
 def test_a_fastai_learner_and_its_saved_file(tmp_path):
@@ -488,6 +744,28 @@ def test_hostile_and_wrong_weights(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere'): load_inpainter(tmp_path/'nowhere.safetensors')
     with pytest.raises(InpaintError): load_inpainter(tmp_path)
 
+@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.'])
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_weights_of_a_compiled_or_distributed_network(prefix, suffix, tmp_path):
+    state,file = {prefix+k: v.contiguous() for k,v in NET.state_dict().items()},tmp_path/f'w{suffix}'
+    if suffix == '.pth': torch.save(state, file)
+    else: save_file(state, file)
+    again = load_inpainter(file, 'cpu')
+    assert all(torch.equal(a, b) for a,b in zip(NET.state_dict().values(), again.state_dict().values(), strict=True))
+
+def test_weights_of_a_network_of_which_parts_are_compiled(tmp_path):
+    torch.save({k.replace('coarse.', 'coarse._orig_mod.'): v for k,v in NET.state_dict().items()}, tmp_path/'w.pth')
+    assert load_inpainter(tmp_path/'w.pth', 'cpu').width == 4
+
+def test_a_checkpoint_is_not_weights_and_says_where_they_are(tmp_path):
+    torch.save(dict(nets=[NET.state_dict()], opts=[], epoch=3), tmp_path/'00000012-abc.pt')
+    with pytest.raises(InpaintError, match='checkpoint.*last.safetensors or best.safetensors'): load_inpainter(tmp_path/'00000012-abc.pt')
+    with pytest.raises(InpaintError, match='is a folder: give a file in it'): load_inpainter(tmp_path)
+
+def test_a_discriminator_is_not_weights_for_filling(tmp_path):
+    save_file(Discriminator().state_dict(), tmp_path/'last_d.safetensors')
+    with pytest.raises(InpaintError, match="discriminator's"): load_inpainter(tmp_path/'last_d.safetensors')
+
 def test_weights_that_claim_more_than_they_bring(tmp_path):
     "One number, said to be 150 GB of them"
     with torch.device('meta'): shapes = Inpainter(3000).state_dict()
@@ -508,7 +786,6 @@ def test_device_auto(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('size', ['7', '99999999', 'wide', '-96', ''])
 def test_a_lying_size(size, tmp_path):
-    from safetensors.torch import save_file
     save_file({k: v.contiguous() for k,v in NET.state_dict().items()}, tmp_path/'w.safetensors', {'size': size})
     with pytest.raises(InpaintError): load_inpainter(tmp_path/'w.safetensors')
 
@@ -593,9 +870,32 @@ def test_jpeg_is_written_with_a_warning(place, capsys):
     assert run('photo.png hole.png -o out.jpg --weights w.safetensors') == 0
     assert 'exact' in capsys.readouterr().err and Image.open('out.jpg').format == 'JPEG'
 
+def test_long_work_on_one_photo_shows_progress(place, capsys):
+    picture('RGB', 400, 300).save('photo.png')
+    dust = np.zeros((300,400), bool)
+    dust[10::60, 10::60] = True
+    Image.fromarray(dust).save('hole.png')
+    assert run('photo.png hole.png -o out.png --weights w.safetensors') == 0
+    assert '100.00%' in capsys.readouterr().out
+    assert known_equal(Image.open('out.png'), Image.open('photo.png'), dust)
+
+def test_a_name_that_the_console_cannot_show(place, monkeypatch):
+    "As in a container without a language: its console knows ASCII alone"
+    err = TextIOWrapper(BytesIO(), encoding='ascii')
+    monkeypatch.setattr(sys, 'stderr', err)
+    assert main(['f\u00f6to\u2603.png', 'hole.png', '-o', 'out.png']) == 1
+    err.flush()
+    assert rb'f\xf6to\u2603.png' in err.buffer.getvalue()
+
+def test_what_is_lost_is_told_in_one_line(place, capsys):
+    frames = [picture('RGB', 40, 30, i) for i in range(3)]
+    frames[0].save('many.tif', save_all=True, append_images=frames[1:])
+    assert run('many.tif hole.png -o out.png --weights w.safetensors') == 0
+    assert capsys.readouterr().err == 'gla_inpaint: many.tif has 3 frames or pages: the first alone is filled and kept\n'
+
 @pytest.mark.parametrize('line,why', [('photo.png hole.png -o out.xyz', '.png'), ('photo.png hole.png -o out', '.png'), ('photo.png hole.png -o photo.png', 'is an input'), ('photo.png hole.png -o ./hole.png', 'is an input'),
     ('photo.png hole.png -o link.png', 'is an input'), ('nowhere.png hole.png -o out.png', 'nowhere.png'), ('photo.png hole.png -o out.png --weights nowhere.pth', 'nowhere.pth'), ('photo.png . -o out.png', 'two files or two folders'),
-    ('photo.png photo.png -o out.png --weights photo.png', 'weights'), ('cmyk.tif hole.png -o out.png', 'tif'), ('photo.png hole.png -o photo.png/out.png', 'photo.png')])
+    ('photo.png hole.png -o out.png --weights photo.png', 'weights'), ('photo.png photo.png -o out.png', 'same file'), ('hole.png photo.png -o out.png', 'looks like a photo'), ('cmyk.tif hole.png -o out.png', 'tif'), ('photo.png hole.png -o photo.png/out.png', 'photo.png')])
 def test_mistakes_cost_one_line(place, line, why, capsys):
     os.symlink('photo.png', 'link.png')
     picture('CMYK', 40, 30).save('cmyk.tif')
@@ -605,7 +905,7 @@ def test_mistakes_cost_one_line(place, line, why, capsys):
     assert out == '' and err.count('\n') == 1 and why in err
     assert {f: Path(f).read_bytes() for f in files()} == before, "nothing is written, nothing is left behind"
 
-@pytest.mark.parametrize('line,why', [('photo.png hole.png -o dir.png', 'Is a directory'), ('dir.png hole.png -o out.png', 'two files or two folders'), ('dir.png dir.png -o out', 'no picture in dir.png'),
+@pytest.mark.parametrize('line,why', [('photo.png hole.png -o dir.png', 'Is a directory'), ('dir.png hole.png -o out', 'no picture in dir.png'), ('dir.png dir.png -o out', 'no picture in dir.png'),
     ('photos holes -o photo.png', 'photo.png is a file'), ('photo.png small.png -o out.png', 'resize it')])
 def test_files_and_folders_mixed_up(place, line, why, capsys):
     for d in ('dir.png', 'photos', 'holes'): Path(d).mkdir()
@@ -615,9 +915,10 @@ def test_files_and_folders_mixed_up(place, line, why, capsys):
     out,err = capsys.readouterr()
     assert out == '' and err.count('\n') == 1 and why in err and sorted(Path().rglob('*')) == before
 
-@pytest.mark.parametrize('error,why', [(RuntimeError('out of memory\nand much more'), 'out of memory'), (MemoryError(), 'MemoryError'), (KeyboardInterrupt(), 'interrupted')])
+@pytest.mark.parametrize('error,why', [(RuntimeError('CUDA out of memory\nand much more'), 'out of memory: close'), (MemoryError(), 'out of memory: close'), (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), 'out of memory: close'),
+    (KeyboardInterrupt(), 'interrupted'), (RuntimeError('odd'), 'RuntimeError: odd'), (ZeroDivisionError('division by zero\nmore'), 'ZeroDivisionError: division by zero'), (KeyError(), 'KeyError')])
 def test_what_no_argument_is_to_blame_for_costs_one_line_too(place, monkeypatch, capsys, error, why):
-    def fails(*_): raise error
+    def fails(*_, **__): raise error
     monkeypatch.setattr(inference, 'inpaint', fails)
     assert run('photo.png hole.png -o out.png --weights w.safetensors') == 1
     err = capsys.readouterr().err
@@ -655,7 +956,7 @@ def test_folders(place, capsys, monkeypatch):
     assert files('done/here') == ['0.png', '2.png', 'dots.in.name.png', 'ink.tif']
     assert known_equal(Image.open('done/here/0.png'), PHOTO, HOLE) and known_equal(Image.open('done/here/ink.tif'), Image.open('photos/ink.jpg'), HOLE)
     with monkeypatch.context() as m:  # what no file is to blame for does not stop the others either
-        m.setattr(inference, 'inpaint', lambda *_: (_ for _ in ()).throw(RuntimeError('out of memory')))
+        m.setattr(inference, 'inpaint', lambda *_, **__: (_ for _ in ()).throw(RuntimeError('out of memory')))
         os.remove('done/here/0.png')
         assert run(line) == 1 and '0: out of memory' in capsys.readouterr().err
     assert run(line) == 1
@@ -665,6 +966,76 @@ def test_folders(place, capsys, monkeypatch):
     os.remove('holes/1.png')
     assert run(line) == 0 and '4 done before' in capsys.readouterr().out
     assert {f: (Path('done/here')/f).stat().st_mtime_ns for f in files('done/here')} == stamps
+
+@pytest.fixture
+def batch(place):
+    "Three photos and their holes"
+    for d in ('photos', 'holes'): Path(d).mkdir()
+    for i in range(3):
+        picture('RGB', 40, 30, i).save(f'photos/{i}.png')
+        Image.fromarray(HOLE).save(f'holes/{i}.png')
+    save_inpainter(tiny(6), 'other.safetensors')
+    return place
+
+LINE = 'photos holes -o done --weights w.safetensors'
+
+@pytest.mark.parametrize('what', ['hole', 'photo', 'weights', 'nothing'])
+def test_what_has_changed_is_done_anew(batch, what, capsys):
+    assert run(LINE) == 0
+    before,line = Path('done/1.png').read_bytes(),LINE
+    if what == 'hole': Image.fromarray(square(30, 40, (15,20), 9)).save('holes/1.png'); os.utime('holes/1.png', (0,0))
+    if what == 'photo': picture('RGB', 40, 30, 9).save('photos/1.png')
+    if what == 'weights': line = LINE.replace('w.safe', 'other.safe')
+    capsys.readouterr()
+    assert run(line) == 0
+    n = dict(hole=1, photo=1, weights=3, nothing=0)[what]
+    assert f'{n} filled, {3-n} done before' in capsys.readouterr().out and (Path('done/1.png').read_bytes() == before) == (n == 0)
+
+def test_a_file_that_we_did_not_make_is_not_written_over(batch, capsys):
+    Path('done').mkdir(); PHOTO.save('done/1.png')
+    mine = Path('done/1.png').read_bytes()
+    for _ in range(2):
+        assert run(LINE) == 1 and '1: done/1.png is there already' in capsys.readouterr().err
+        assert Path('done/1.png').read_bytes() == mine and files('done') == ['0.png', '1.png', '2.png']
+
+def test_one_hole_for_a_folder_of_photos(batch, capsys):
+    assert run('photos hole.png -o done --weights w.safetensors') == 0 and files('done') == ['0.png', '1.png', '2.png']
+    for i in range(3): assert known_equal(Image.open(f'done/{i}.png'), picture('RGB', 40, 30, i), HOLE)
+
+@pytest.mark.parametrize('together', [True, False])
+def test_names_as_lama_has_them(place, together):
+    Path('in').mkdir(); Path('masks').mkdir()
+    for n in ('a', 'b_c'): PHOTO.save(f'in/{n}.png')
+    for n in ('a_mask000', 'a_mask001', 'b_c_mask'): Image.fromarray(HOLE).save(f"{'in' if together else 'masks'}/{n}.png")
+    assert run(f"in {'in' if together else 'masks'} -o done --weights w.safetensors") == 0
+    assert files('done') == ['a_mask000.png', 'a_mask001.png', 'b_c_mask.png']
+
+def test_the_same_folder_twice(batch, capsys):
+    assert run('photos photos -o done --weights w.safetensors') == 1
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and 'img_mask001.png beside img.png' in err and not Path('done').exists()
+
+def test_accents_that_are_stored_in_two_ways_match(place):
+    "A Mac writes e and an accent, others one letter"
+    for d in ('photos', 'holes'): Path(d).mkdir()
+    PHOTO.save('photos/caf\u00e9.png'); Image.fromarray(HOLE).save('holes/cafe\u0301.png')
+    assert run(LINE) == 0 and len(files('done')) == 1
+
+def test_a_pdf_beside_a_photo_is_not_a_second_photo(batch):
+    Path('photos/1.pdf').write_bytes(b'%PDF-1.7'); Path('photos/2.eps').write_bytes(b'%!PS')
+    assert run(LINE) == 0 and files('done') == ['0.png', '1.png', '2.png']
+
+def test_a_mistyped_folder(batch, capsys):
+    for line in ('photoz holes -o done', 'photos holez -o done'):
+        assert run(line) == 1
+        err = capsys.readouterr().err
+        assert err.count('\n') == 1 and 'there is no file or folder' in err and 'z: check the path' in err
+
+def test_resize_hole_on_the_command_line(batch):
+    Image.fromarray(HOLE[::2,::2]).save('half.png')
+    assert run('photo.png half.png -o out.png --weights w.safetensors') == 1
+    assert run('photo.png half.png -o out.png --weights w.safetensors --resize-hole') == 0
+    assert run('photos half.png -o done --weights w.safetensors --resize-hole') == 0 and len(files('done')) == 3
 
 @pytest.mark.parametrize('out', ['photos', 'holes', 'photo.png'])
 def test_folders_are_not_written_over(place, out, capsys):

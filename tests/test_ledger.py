@@ -1,5 +1,5 @@
 "The ledger's promises hold: every equation, table and figure has a cell that asserts something, every link arrives. And a fault of each kind is found."
-import copy, sys
+import copy, re, sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +134,25 @@ def test_links_that_arrive():
 def test_slug(heading, anchor): assert slug(heading) == anchor
 
 def test_imports(): assert imports('mpga.MPGA.attend') and not imports('mpga.nothing')
+
+# --- papers
+
+def papers(cells):
+    "The papers that a page links, as (name, address)."
+    shown = [source(c) for c in cells if c['cell_type'] == 'markdown']
+    return [(name.strip('*').casefold(), address) for text in shown
+            for name,address in re.findall(r'\[([^\[\]]+)\]\((https://(?:arxiv|doi)\.org/[^)\s]+)\)', text)]
+
+def repeated(books):
+    "Papers that a page links more than once, and names that lead to two papers."
+    for path,cells in books.items():
+        found = [a for _,a in papers(cells)]
+        yield from (f'{path} links {a} {found.count(a)} times' for a in sorted(set(found)) if found.count(a) > 1)
+    leads = {}
+    for name,address in sorted({p for cells in books.values() for p in papers(cells)}): leads.setdefault(name, []).append(address)
+    yield from (f'{name} leads to {" and ".join(where)}' for name,where in leads.items() if len(where) > 1)
+
+def test_a_page_links_a_paper_once_and_a_name_leads_to_one_paper(books):
+    assert len({a for cells in BOOKS.values() for _,a in papers(cells)}) > 20 and not list(repeated(books))
+    books['00_masks.ipynb'].append(dict(cell_type='markdown', source=['[gated convolution](https://arxiv.org/abs/1806.03589), [SSIM](https://doi.org/10.1/x)']))
+    assert [f.split()[0] for f in repeated(books)] == ['00_masks.ipynb', 'ssim']

@@ -113,10 +113,8 @@ def poor_figures(root):
 
 def lengthy(root):
     for page in notebooks(root):
-        full = [c for c in cells(page) if source(c).strip()]
-        seen = [c for c in full if not {'hide', 'default_exp'} & options(c).keys()]
+        seen = [c for c in cells(page) if source(c).strip() and not {'hide', 'default_exp'} & options(c).keys()]
         words,code = (sum(len(re.sub(r'^#\|.*\n', '', source(c), flags=re.M)) for c in seen if c['cell_type'] == kind) for kind in ('markdown', 'code'))
-        if len(full) > 60: yield f'{name(root, page)} has {len(full)} cells, 60 at most'
         if words < .35*code: yield f'{name(root, page)}: prose is {words/code:.2f} of code, at least 0.35'
         if 'widgets' in json.loads(page.read_text())['metadata']: yield f'{name(root, page)} stores the state of widgets'
 
@@ -170,7 +168,6 @@ def change(f, page='02_mpga.ipynb'):
 def figure(nb): return next(c for c in nb['cells'] if shown(c, 'image/png'))
 def mute(nb): figure(nb)['source'] = re.sub(r'^#\| fig-alt.*\n', '', source(figure(nb)), flags=re.M)
 def blank(nb): figure(nb)['outputs'] = []
-def grow(nb): nb['cells'] += [dict(nb['cells'][-1])]*60
 def talk_less(nb): nb['cells'] = [c for c in nb['cells'] if c['cell_type'] == 'code']
 def rewrite(path, old, new): return lambda root: (root/path).write_text((root/path).read_text().replace(old, new))
 
@@ -185,7 +182,6 @@ FAULTS = [
     (install_cells, edit('%pip install', '%pip list'), 'does not install the package in Colab'),
     (poor_figures, change(mute), 'a figure without alternative text'),
     (poor_figures, change(blank), 'a figure without stored output'),
-    (lengthy, change(grow), 'cells, 60 at most'),
     (lengthy, change(talk_less), 'prose is 0.00 of code'),
     (poor_functions, edit('prune:str, # the reading of eq. 2', 'prune:str,'), 'check_prune does not say what prune is'),
     (poor_functions, edit('def check_prune(', 'def endless(x): # a lot\n    "Long."\n'+'    x += 1\n'*45+'\ndef check_prune('), 'endless has 46 lines'),

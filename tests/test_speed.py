@@ -1,14 +1,16 @@
 "The fast modules are the equations as printed: against benchmarks/naive.py, at sizes and holes that a notebook does not show."
-import sys
+import math, sys
+from functools import partial
 from pathlib import Path
 import pytest, torch
 from safetensors.torch import load_file
 import gla_inpaint
-from gla_inpaint import gla
+from gla_inpaint import gla, mpga
 from gla_inpaint.generator import Inpainter
 from gla_inpaint.gla import GLA
 from gla_inpaint.mpga import MPGA
 sys.path.insert(0, str(Path(__file__).parents[1]/'benchmarks'))
+import gpu
 from naive import naive_of
 
 
@@ -93,6 +95,54 @@ def test_rows_dealt_to_heads(threads):
     psi = torch.randn(1, 8, 40, 41).double()
     values,grads = both(MPGA(8).double(), psi, torch.zeros(1, 1, 40, 41).double())
     assert values < 1e-12 and grads < 1e-10
+
+
+@pytest.mark.parametrize('kind', ['drawn', 'none', 'all', 'mixed'])
+@pytest.mark.parametrize('prune', ['multiply', 'exclude'])
+def test_lengths_rounded_up_as_on_a_gpu_change_nothing(kind, prune, monkeypatch):
+    monkeypatch.setattr(mpga, 'pruned_attention', partial(mpga.pruned_attention, step=16))
+    torch.manual_seed(0)
+    for net in (MPGA(8, prune), GLA(8, prune=prune)):
+        values,grads = both(net.double(), torch.randn(3, 8, 12, 10).double(), holes(3, 12, 10, kind))
+        assert values < 1e-12 and grads < 1e-10
+
+
+def test_holes_drawn_at_random_have_few_lengths_on_a_gpu(monkeypatch):
+    "A kernel that plans for each shape it meets must meet few."
+    seen = {16: set(), 1: set()}
+    real = mpga.counted_attention
+    for step,shapes in seen.items():
+        monkeypatch.setattr(mpga, 'counted_attention', lambda q, k, *args: shapes.add((q.shape[1], k.shape[1])) or real(q, k, *args))
+        torch.manual_seed(0)
+        for _ in range(30):
+            m = (torch.rand(2, 256, 1) > .2+.3*torch.rand(1)).float()
+            mpga.pruned_attention(torch.randn(2, 256, 4), m, m[...,0] == 0, (torch.nn.Conv2d(4, 4, 1),)*3, step=step)
+    assert len(seen[16]) < len(seen[1])/2 and all(q%16 == 0 and (k%16 == 0 or k == 257) for q,k in seen[16])
+
+
+def test_the_device_is_asked_once_for_rows_and_keys():
+    psi,m = torch.randn(2, 4, 8, 8),holes(2, 8, 8, 'drawn').float()
+    with gpu.HostReads() as reads: MPGA(4)(psi, m)
+    assert reads.seen == {'tolist': 1}
+
+
+def test_the_benchmark_for_a_gpu_starts_on_a_cpu(capsys):
+    rows = {}
+    gpu.bench(lambda group, what, value, unit, target=None, least=True, **more: rows.update({what: value}), smoke=True)
+    assert capsys.readouterr().out == '', 'where a part fails it is named'
+    for name in ('float32', 'bfloat16'): assert {f'images a second, {name}', f'numbers read in a step, {name}', f'milliseconds, {name}'} <= rows.keys()
+    assert all(math.isfinite(v) and v > 0 for v in rows.values())
+
+
+def test_each_step_of_the_gpu_benchmark_has_masks_of_its_own(monkeypatch):
+    drawn,made,used = gpu.masks(6, (32,32)).to(gpu.DEVICE),[],[]
+    ready = gpu.ready_learner
+    monkeypatch.setattr(gpu, 'ready_learner', lambda *args, **kwargs: made.append(ready(*args, **kwargs)) or made[-1])
+    step = gpu.training_step(drawn, 2, width=4, adversarial=False)
+    for i in range(3):
+        step(i)
+        used.append(made[0].xb[1])
+    assert torch.equal(torch.cat(used), drawn) and len({m.sum().item() for m in used}) == 3
 
 
 def test_no_matrix_of_scores_is_kept_for_the_backward_pass():

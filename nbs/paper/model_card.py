@@ -22,16 +22,20 @@ def row(run):
     s = json.loads((run/'settings.json').read_text())
     with open(run/'history.csv') as f: last = list(csv.DictReader(f))[-1]
     seen = int(last['step'])*s['bs']
+    options = [f'{k} {s[k]}' for k in ('lr_d', 'adv_weight', 'd_warmup', 'ema') if s.get(k)]
+    options += [k for k in ('colour', 'bf16') if s.get(k)] + [f'without {k}' for k in s['without'] if k != 'adversarial']
+    if 'adversarial' in s['without']: options = [o for o in options if not o.startswith(('adv_weight', 'd_'))]
     facts = dict(run=run.name, begins_with=Path(s['weights']).parent.name if s['weights'] else 'nothing', date=s['started'][:10],
                  hardware=hardware() if s['versions']['gpu'] == 'none' else s['versions']['gpu'], minutes=round(float(last['minutes']), 1), size=s['size'], batch=s['bs'], lr=s['lr'],
-                 steps=last['step'], images=seen, passes=round(seen/len(s['train']), 1), width=s['width'], discriminator='adversarial' not in s['without'])
+                 steps=last['step'], images=seen, passes=round(seen/len(s['train']), 1), width=s['width'], discriminator='adversarial' not in s['without'], options=', '.join(options))
     return facts | {f'{k} {b}': round(float(last[f'{k} {b}']), 2) for k in ('l1', 'ssim', 'psnr') for b in map(bucket_name, BUCKETS)}
 
 def note(runs):
     "Rows of these runs, in the place of older rows of the same names"
     new = [row(Path(r)) for r in runs]
     old = list(csv.DictReader(open(RUNS))) if RUNS.exists() else []
-    write_csv(RUNS, [r for r in old if r['run'] not in {n['run'] for n in new}] + new)
+    rows = [r for r in old if r['run'] not in {n['run'] for n in new}] + new
+    write_csv(RUNS, [{k: r.get(k, '') for k in row(Path(runs[0]))} for r in rows])
 
 def ship(name, run, label):
     "The last weights of a run, generator and discriminator, in half precision"
