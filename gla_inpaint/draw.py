@@ -225,6 +225,7 @@ function mend(drawer) {
     slider.querySelector("[role=slider]")?.setAttribute("aria-label", slider.querySelector("label")?.textContent);
   const words = drawer.querySelector(".widget-upload")?.lastChild;
   if (words?.nodeType == Node.TEXT_NODE && words.nodeValue.endsWith(" (0)")) words.nodeValue = words.nodeValue.slice(0, -4);
+  for (const focusable of drawer.querySelectorAll("canvas, button, input, [tabindex]")) focusable.dataset.lmSuppressShortcuts = "true";
 }
 
 function render({model, el}) {
@@ -242,7 +243,6 @@ function render({model, el}) {
   Object.assign(canvas.style, {width: `min(100%, ${Math.max(w, 480)}px, ${65 * w / h}vh)`, aspectRatio: `${w} / ${h}`, touchAction: "none"});
   status.setAttribute("role", "status");
   el.classList.add("gla-draw");
-  el.dataset.lmSuppressShortcuts = "true";
   el.append(canvas, status);
 
   const onAnswer = async () => {
@@ -260,7 +260,7 @@ function render({model, el}) {
   for (const [name, f] of Object.entries(listeners)) { model.on(`change:${name}`, f); f(); }
 
   listenToPointer(canvas, view, get, refresh, () => get("reveal") && set("reveal", 0), msg => model.send(msg));
-  canvas.onkeydown = e => {
+  const onKey = e => {
     const ctrl = e.ctrlKey || e.metaKey, key = e.key.toLowerCase();
     if (key == "[" || key == "]") {
       const width = key == "]" ? Math.ceil(get("brush") * 1.25) : Math.floor(get("brush") / 1.25);
@@ -273,10 +273,11 @@ function render({model, el}) {
     e.preventDefault();
     e.stopPropagation();
   };
-  const labels = new MutationObserver(() => mend(el.closest(".gla-drawer") ?? el));
+  const all = () => el.closest(".gla-drawer") ?? el, labels = new MutationObserver(() => mend(all()));
   const sizes = new ResizeObserver(() => {  // the first time that the canvas is on the page, too
-    labels.observe(el.closest(".gla-drawer") ?? el, {childList: true, characterData: true, subtree: true});
-    mend(el.closest(".gla-drawer") ?? el);
+    labels.observe(all(), {childList: true, characterData: true, subtree: true});
+    mend(all());
+    all().addEventListener("keydown", onKey);
     refresh();
   });
   sizes.observe(canvas);

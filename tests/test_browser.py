@@ -288,6 +288,36 @@ def test_keys_and_labels(drawing):
     assert 'of the photo' in drawing.page.get_by_role('status').filter(has_text='hole').inner_text()
 
 
+FOCUSABLE = 'canvas, button, input:not([type=file]), [tabindex="0"]'
+
+def test_letters_do_not_reach_the_notebook(drawing):
+    "a, b, x, d d and m would insert, cut, delete and change cells"
+    nothing_drawn(drawing)
+    drawing.stroke((.2,.2), (.4,.2))
+    hole,board = drawing.seen()[1],drawing.page.locator('.jp-OutputArea-output', has=drawing.canvas)
+    places = board.locator(FOCUSABLE).all()
+    assert len(places) > 8
+    for place in places:
+        if not place.is_visible() or place.is_disabled(): continue
+        place.focus()
+        for key in 'abxddmzvyr': drawing.page.keyboard.press(key)
+        assert drawing.page.locator('.jp-Cell').count() == 1, place.evaluate('e => e.outerHTML')
+        assert drawing.page.locator('.jp-CodeCell').count() == 1 and drawing.canvas.is_visible()
+    assert np.array_equal(drawing.seen()[1], hole)
+
+
+@pytest.mark.parametrize('name', ['Rectangle', 'Clear', 'Load hole'])
+def test_ctrl_z_after_a_button(drawing, name):
+    nothing_drawn(drawing)
+    drawing.pick('Brush')
+    drawing.stroke((.2,.2), (.4,.2))
+    past = drawing.seen()[0]['past']
+    if name == 'Load hole': drawing.button(name).focus()
+    else: drawing.button(name).click()
+    drawing.page.keyboard.press('Control+z')
+    drawing.until(lambda s, h, _: s['past'] == past-1 if name != 'Clear' else h.any(), f'Ctrl+Z works after {name}')
+
+
 def test_load_and_fill(drawing, tmp_path):
     hole = np.zeros(SIZE[::-1], dtype=bool)
     hole[300:420, 500:700] = True
