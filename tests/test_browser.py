@@ -828,3 +828,68 @@ def test_the_bar_is_one_row_and_wraps_where_there_is_no_room(chromium):
             tops = {round(g.bounding_box()['y']) for g in b.page.locator('.gla-bar > .gla-group').all()}
             assert len(tops) == rows if rows else len(tops) > 1
             assert b.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), 'nothing sticks out'
+
+
+# --- the site's own rules, on a page with what Quarto makes of a notebook
+
+ROOT = Path(__file__).parent.parent
+LINE = 'x'*88
+SITE = f"""<!doctype html><html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<style>html {{ font-size: 17px; }} body {{ margin: 0; font-family: sans-serif; }} main {{ max-width: 989px; margin: 0 auto; padding: 0 1rem; }}
+div.sourceCode {{ overflow: auto; }} pre.sourceCode {{ padding: .4em; }} .code-overflow-wrap code {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
+code {{ white-space: pre-wrap; }} .quarto-dark {{ background: #222; color: #eee; }} .quarto-light {{ background: white; color: #343a40; }}
+.katex-display > span {{ display: inline-block; white-space: nowrap; }}</style><style>{(ROOT/'nbs/styles.css').read_text()}</style></head>
+<body class="fullcontent THEME"><main class="content" id="quarto-document-content">
+<p id="prose">Words and <code>{'long_name_'*12}</code>, a <a href="#">link</a> and a <a href="#"><code>link_in_code</code></a>.</p>
+<div class="cell"><div class="sourceCode cell-code"><pre class="sourceCode python code-overflow-wrap"><code class="sourceCode" id="code"><span>{LINE}</span></code></pre></div>
+<div class="cell-output cell-output-stdout"><pre id="out"><code>{'0.123456 '*30}</code></pre></div></div>
+<table id="table"><tr>{'<td>unbreakable</td>'*16}</tr></table>
+<span class="math display" id="math"><span class="katex-display"><span>{'E = mc + '*60}</span></span></span>
+<figure><img id="image" width="2000" height="100" src="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='2000' height='100'/%3E"></figure>
+<div class="toc-actions"><ul><li><a class="toc-action" href="https://github.com/someone/gla/blob/main/nbs/paper/speed.ipynb"><i></i>View source</a></li></ul></div>
+</main>{(ROOT/'nbs/colab.html').read_text()}</body></html>"""
+
+
+@contextmanager
+def site(chromium, width, theme='quarto-light'):
+    context = chromium.new_context(viewport=dict(width=width, height=900))
+    try:
+        page = context.new_page()
+        page.set_content(SITE.replace('THEME', theme))
+        yield page
+    finally: context.close()
+
+
+@pytest.mark.parametrize('width', [1440, 390])
+def test_nothing_of_a_page_is_cut(chromium, width):
+    with site(chromium, width) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, 'the page itself does not scroll sideways'
+        inside = page.evaluate("""() => [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth+1
+            && !e.parentElement.closest('table, .math, pre, .sourceCode')).map(e => e.outerHTML.slice(0, 80))""")
+        assert not inside
+        for name in ('table', 'math'):
+            assert page.evaluate(f"(() => {{ const e = document.getElementById('{name}'), s = [e, ...e.children].find(x => x.scrollWidth > x.clientWidth+1 && getComputedStyle(x).overflowX == 'auto'); return !!s; }})()"), f'{name} scrolls alone'
+        rows = page.evaluate("(() => { const e = document.querySelector('#code span'); return e.getClientRects().length; })()")
+        assert rows == 1 if width == 1440 else rows > 1, '88 characters are one row where there is room, and wrap where there is none'
+
+
+def brightness(colour):
+    rgb = np.array([float(v) for v in colour[colour.index('(')+1:-1].split(',')[:3]])/255
+    return np.where(rgb <= .04045, rgb/12.92, ((rgb+.055)/1.055)**2.4) @ [.2126,.7152,.0722]
+
+
+@pytest.mark.parametrize('theme', ['quarto-light', 'quarto-dark'])
+def test_links_and_code_of_a_page_are_legible(chromium, theme):
+    with site(chromium, 1440, theme) as page:
+        for what in ('#prose > a', '#prose > code', '#prose a > code'):
+            ink,ground = page.locator(what).first.evaluate("""e => { let g = e; while (getComputedStyle(g).backgroundColor == 'rgba(0, 0, 0, 0)') g = g.parentElement;
+                return [getComputedStyle(e).color, getComputedStyle(g).backgroundColor]; }""")
+            a,b = sorted([brightness(ink), brightness(ground)])
+            assert (b+.05)/(a+.05) >= 4.5, f'{what}: {ink} on {ground}'
+
+
+def test_open_in_colab_is_the_same_notebook(chromium):
+    with site(chromium, 1440) as page:
+        link = page.get_by_role('link', name='Open in Colab')
+        assert link.get_attribute('href') == 'https://colab.research.google.com/github/someone/gla/blob/main/nbs/paper/speed.ipynb'
+        assert 'public' in link.get_attribute('title')
