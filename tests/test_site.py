@@ -284,6 +284,13 @@ def test_every_page_is_made(processed):
         assert not any('](http' in code for c in made for t in shown(c, 'text/markdown') for code in re.findall(r'```.*?```', t, re.S)), f'{page}: links inside code'
 
 
+def test_exported_source_is_folded(processed):
+    "Signature and documentation are there already; the source is one click away"
+    root,_ = processed
+    folds = [options(c)['code-fold'] for p in notebooks(root) for c in cells(root/'_proc'/p.relative_to(root/'nbs')) if options(c).get('code-summary') == '"Exported source"']
+    assert len(folds) > 50 and set(folds) == {'true'}
+
+
 def test_api_links_arrive(processed):
     "nbdev turns names in backticks into links to the site's own address."
     root,_ = processed
