@@ -58,6 +58,8 @@ docs:  ## the site, in _docs/ (needs the quarto program)
 .PHONY: pages
 pages:
 	nbdev_proc_nbs
+	@# and it shows the exported source open, below signature and documentation that say the same
+	find _proc -name '*.ipynb' -exec perl -pi -e 's/^( *"#\| code-fold: )show\\n/$$1true\\n/' {} +
 	@# nbdev puts links into the comments of signatures, where they would stand as text
 	find _proc -name '*.ipynb' -exec perl -pi -e 's/\[(`[^`]+`)\]\(http[^)]*\)/$$1/g if /^ *"(    |\)->).*# /' {} +
 

@@ -16,7 +16,7 @@ setup(
     author=cfg['author'], author_email=cfg['author_email'], url=cfg['git_url'], keywords=cfg['keywords'],
     license='Apache-2.0', license_files=['LICENSE'], python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=['gla_inpaint', 'gla_inpaint.*']),
-    package_data={'gla_inpaint': ['weights/*.safetensors', 'weights/*.md']}, include_package_data=False,
+    package_data={'gla_inpaint': ['weights/*.safetensors', 'weights/*.md', 'static/draw.*']}, include_package_data=False,
     install_requires=cfg['requirements'].split(), extras_require=extras,
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['gla_inpaint=gla_inpaint._modidx:d']},
     classifiers=[f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 14)],

@@ -203,12 +203,14 @@ def read_hole(
     src, # path, bytes, PIL image, array or box: white or True = to be filled
     size:tuple, # (width, height) of the photo
     resize:bool=False, # bring a hole of another size to the photo's, by nearest neighbour?
+    check:bool=True, # refuse a hole with nothing to fill, or nothing known?
 )->np.ndarray: # [H,W] bool, True = to be filled
     "The hole at the photo's size, with something to fill and something known"
     hole,(w,h) = _any_hole(src, size),size
     if resize: hole = np.asarray(Image.fromarray(hole).resize(size, Image.Resampling.NEAREST))
     if hole.shape != (h,w): raise InpaintError(f"the hole is {hole.shape[1]}x{hole.shape[0]} and the photo {w}x{h} (width x height): "
                                                "draw it on this photo, or resize it (--resize-hole; in Python resize_hole=True)")
+    if not check: return hole
     if not hole.any(): raise InpaintError(NOTHING_WHITE)
     if hole.all(): raise InpaintError("nothing is known: the hole covers the whole photo; white means to be filled, is it the wrong way round?")
     return hole

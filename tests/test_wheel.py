@@ -38,10 +38,11 @@ def python(env, code, cwd): return subprocess.run([env/'python', '-W', 'ignore',
 def test_wheel_holds_the_library_alone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     ours = [n for n in names if '.dist-info/' not in n]
-    assert all(n.startswith('gla_inpaint/') and n.endswith(('.py', '.safetensors', '.md')) for n in ours), ours
+    assert all(n.startswith('gla_inpaint/') and n.endswith(('.py', '.safetensors', '.md', '/static/draw.js', '/static/draw.css')) for n in ours), ours
     modules = {p.name for p in (ROOT/'gla_inpaint').glob('*.py')}
     assert {n.split('/')[-1] for n in ours if n.endswith('.py')} == modules
-    assert 'gla_inpaint/weights/default.safetensors' in names and any(n.endswith('licenses/LICENSE') for n in names)
+    assert {'gla_inpaint/weights/default.safetensors', 'gla_inpaint/static/draw.js', 'gla_inpaint/static/draw.css'} <= set(names)
+    assert any(n.endswith('licenses/LICENSE') for n in names)
 
 
 def test_works_without_the_tools(env, tmp_path):
