@@ -169,7 +169,7 @@ def _hole_of_picture(im):
         raise InpaintError("the hole looks like a photo. The photo comes first, then the hole: a picture in two tones, "
                            f"white where the photo is to be filled{_hidden_hole(im)}")
     hole = cut_hole(luminance(im))
-    if not hole.any(): raise InpaintError(f"{NOTHING_WHITE}{_hidden_hole(im)}")
+    if not hole.any() and (hidden := _hidden_hole(im)): raise InpaintError(f"{NOTHING_WHITE}{hidden}")
     return hole
 
 def cut_hole(bright:np.ndarray # [H,W] float

@@ -32,12 +32,15 @@ def _not_a_picture(head):
                 "if a viewer shows it, save it from there as PNG")
     return f"it is none of {', '.join(FORMATS)}: save it as PNG first"
 
-def _check_header(im):
-    "Refuse a picture that is too large, and a TIFF that Pillow reads wrongly"
+def _check_size(im):
+    "Refuse a file that would fill the memory; a PIL image is in it already"
     (w,h),limit = im.size,Image.MAX_IMAGE_PIXELS
     if limit and w*h > limit:
         raise Image.DecompressionBombError(f"{w}x{h} are more than the {limit} pixels that "
                                            "are opened.")
+
+def _check_header(im):
+    "Refuse a TIFF that Pillow reads wrongly"
     # how many bits, how many colours, and whether each has a plane of its own
     tags = getattr(im, 'tag_v2', {})
     bits,planes = max(tags.get(258, (1,))),tags.get(284) == 2 and tags.get(277, 1) > 1
@@ -53,6 +56,7 @@ def _open(file, head):
     Image.init()
     try: im = Image.open(file, formats=[f for f in FORMATS if f in Image.OPEN])
     except UnidentifiedImageError: raise PictureError(_not_a_picture(head)) from None
+    _check_size(im)
     _check_header(im)
     return im
 
