@@ -96,8 +96,11 @@ MUTANTS = [Mutant(*m) for m in [
     ('07_metrics', 'bucket edges shifted by ten percent', "((.2,.3), (.3,.4), (.4,.5))", "((.1,.2), (.2,.3), (.3,.4))"),
     # eq. 19, 20 in training
     ('08_learner', "detach missing: D's step reaches G", "fake.detach(), self.synced", "fake, self.synced"),
-    ('08_learner', "D's graph used again after D's step", "        for _ in range(self.d_steps): self.step_d(truth, fake)\n",
-     "        adv = self.loss_g(truth, fake)\n        self.step_d(truth, fake)\n        self.loss_g = lambda *_: adv\n"),
+    ('08_learner', "D's graph used again after D's step",
+     "for _ in range(self.d_steps): self.step_d(truth, fake)\n        if self.warmed < self.alone_for: self.skip_g()\n"
+     "        self.learn.loss_grad = self.loss_grad + self.adv_weight*self.loss_g(truth, fake)",
+     "adv = self.loss_g(truth, fake)\n        for _ in range(self.d_steps): self.step_d(truth, fake)\n        if self.warmed < self.alone_for: self.skip_g()\n"
+     "        self.learn.loss_grad = self.loss_grad + self.adv_weight*adv"),
     ('08_learner', "G's loss leaves gradients in D", "self.net.requires_grad_(False)", "self.net.requires_grad_(True) "),
     ('08_learner', 'photo and composite exchanged', "net(torch.cat([truth, fake]))", "net(torch.cat([fake, truth]))"),
     ('08_learner', "D keeps its first learning rate", "for k in ('lr', 'mom',", "for k in ('mom',"),

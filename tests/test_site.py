@@ -128,7 +128,7 @@ def poor_functions(root):
                 if not isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)): continue
                 doc = f.body[0] if ast.get_docstring(f) is not None else None
                 sizes.append(f.end_lineno-f.lineno+1 - (doc.end_lineno-doc.lineno+1 if doc else 0))
-                if sizes[-1] > 45: yield f'{name(root, page)}: {f.name} has {sizes[-1]} lines, 45 at most'
+                if sizes[-1] > 40: yield f'{name(root, page)}: {f.name} has {sizes[-1]} lines, 40 at most'
                 if f.name[0] == '_': continue
                 if not doc: yield f'{name(root, page)}: {f.name} has no docstring'
                 params = [a for a in f.args.posonlyargs+f.args.args+f.args.kwonlyargs if a.arg not in ('self', 'cls')]
