@@ -435,7 +435,7 @@ def epoch_line(
 
 class TimeLeft(Callback):
     "A bar with the time left in a terminal or a notebook, elsewhere some lines."
-    order = 85
+    order = 96 # after the clock, which says how far the run is
     def __init__(self,
         every:int, # steps between two lines where there is no bar
     ): self.every,self.bar = every,None

@@ -1,5 +1,5 @@
 "gla_train: killed at any moment it goes on exactly; disks that are full, photos that are gone, checkpoints that are damaged."
-import csv, json, math, os, random, resource, shutil, subprocess, sys, time
+import csv, json, math, os, random, re, resource, shutil, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
@@ -666,3 +666,10 @@ def test_knobs_of_a_discriminator_that_is_left_out(capsys):
 def test_a_warm_up_that_leaves_nothing_for_the_generator(photos, tmp_path, capsys):
     assert main([str(a) for a in (photos, '--out', tmp_path/'run', *FLAGS, '--epochs', 1, '--d-warmup', 6)]) == 1
     assert 'the generator would never learn' in capsys.readouterr().err
+
+
+def test_a_run_of_minutes_says_how_far_it_is_also_after_a_warm_up(photos, tmp_path, capsys):
+    "The clock decides, not the thousand million epochs that such a run is given"
+    assert main([str(a) for a in (photos, '--out', tmp_path/'run', *FLAGS, '--minutes', .05, '--d-warmup', 2, '--save-every', 1)]) == 0
+    said = [float(share) for share in re.findall(r'([\d.]+)% done', capsys.readouterr().out)]
+    assert said and said == sorted(said) and said[-1] > 20
