@@ -130,6 +130,13 @@ MUTANTS = [Mutant(*m) for m in [
     ('11_train', 'the clock does not move the schedule', "min(1., self.spent/self.minutes)", "0."),
     ('11_train', 'bucket edges: the upper end counts as inside', "(ratio >= lo) & (ratio < hi)", "(ratio > lo) & (ratio <= hi)"),
     ('11_train', 'validation of the raw output, not the composite', "inpaint_metrics(composite(self.pred[1], holed, mask), truth, mask)", "inpaint_metrics(self.pred[1], truth, mask)"),
+    # drawing
+    ('10_draw', 'a brush twice as wide as it is shown', "area,r = np.zeros(shape, dtype=bool),width/2", "area,r = np.zeros(shape, dtype=bool),width"),
+    ('10_draw', 'pixels counted by their corners, not their centres', "np.floor(last+.5)], 0, n)", "np.floor(last+1)], 0, n)"),
+    ('10_draw', 'the eraser adds where there is nothing to take', "hole & ~area if tool == 'eraser'", "hole ^ area if tool == 'eraser'"),
+    ('10_draw', 'a stroke through no number at all', "abs(v) <= FAR", "not abs(v) > FAR"),
+    ('10_draw', 'the picture of a hole clear in the hole', "bits=1, transparency=0)", "bits=1, transparency=1)"),
+    ('10_draw', 'what was undone outlives a new stroke', "self.now,self.future = new,[]", "self.now = new"),
     # measured
     ('12_evaluate', 'a method sees what lies under the hole', "holed,began = truth*mask,", "holed,began = truth,"),
     ('12_evaluate', 'a method may repaint what is known', "filled = composite(filled, holed, mask)\n", "\n"),
@@ -239,7 +246,9 @@ def in_own_process(
     child.start()
     there.close()
     try: return here.recv()
-    except EOFError: raise RuntimeError(f'{notebook.name} could not be run: its process ended with status {child.exitcode}') from None
+    except EOFError:
+        child.join()
+        raise RuntimeError(f'{notebook.name} could not be run: its process ended with status {child.exitcode}') from None
     finally: child.join()
 
 def attempt(
