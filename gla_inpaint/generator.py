@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LAYERS', 'start_weights', 'Conv', 'stack', 'regular_branch', 'double_taps', 'UpConv2d', 'UpConv', 'Double',
            'attention_head', 'Plain', 'decoder', 'Concat', 'TwoBranchNet', 'CoarseNet', 'RefineNet', 'layer_row',
-           'layer_table', 'composite', 'check_inputs', 'Inpainter', 'saturation']
+           'layer_table', 'composite', 'check_inputs', 'Generator', 'Inpainter', 'saturation']
 
 # %% ../nbs/04_generator.ipynb #04_generator-02
 import math
@@ -219,9 +219,57 @@ def check_inputs(
     top = img.masked_fill(mask == 0, 0).abs().max()
     if top > 10: raise ValueError(f"image must be in [-1,1], got values up to {top:.0f}")
 
-class Inpainter(nn.Module):
-    "The generator: coarse network, composite, refinement network (Figure 2). Any H and W from 16 up."
-    stride = 4 # sizes are padded to multiples of it
+# %% ../nbs/04_generator.ipynb #04_generator-44b
+class Generator(nn.Module):
+    """A network that fills holes of any shape in photos of any size from 16 up.
+    A subclass writes `fill`."""
+    name = ''       # in commands, files and tables
+    stride = 4      # sizes are padded to multiples of it
+    stages = 2      # how many of the pair are scored: both, or the last alone
+
+    def __init__(self,
+        **settings, # the arguments of the subclass; each becomes an attribute too
+    ):
+        super().__init__()
+        vars(self).update(settings)
+        self.settings = settings
+        self.own = {}          # the method's own losses in the last call with a truth
+        self.progress = 0.     # share of the training that is done
+
+    def pad(self,
+        x:torch.Tensor, # [B,C,H,W]
+    )->torch.Tensor: # [B,C,H',W'], multiples of `stride`
+        """Zeros on the right and below, as few as will do. A pixel's channels come to lie
+        side by side, as convolutions like them."""
+        h,w = x.shape[-2:]
+        x = F.pad(x, (0, -w%self.stride, 0, -h%self.stride))
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def fill(self,
+        x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of `stride`
+        m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+        truth:torch.Tensor=None, # whole photos [B,3,H,W], in training alone
+    )->tuple: # a first image and the result, each [B,3,H,W] in [-1,1]
+        "What a subclass writes. Given the truth, it also leaves its losses in `own`."
+        raise NotImplementedError(f'{type(self).__name__} has no method fill')
+
+    def forward(self,
+        holed:torch.Tensor, # [B,3,H,W] in [-1,1]; what lies under the hole changes nothing
+        mask:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+        truth:torch.Tensor=None, # for `own`; nothing else may depend on it
+    )->tuple: # a first image and the result, each [B,3,H,W] in [-1,1], the whole image
+        "Raises `ValueError` as `check_inputs` does."
+        check_inputs(holed, mask)
+        (h,w),mask,self.own = holed.shape[-2:],mask.to(holed.dtype),{}
+        x,m = self.pad(holed.masked_fill(mask == 0, 0)),self.pad(mask)
+        truth = None if truth is None else self.pad(truth)
+        first,result = self.fill(x, m, truth)
+        return first[...,:h,:w],result[...,:h,:w]
+
+# %% ../nbs/04_generator.ipynb #04_generator-44f
+class Inpainter(Generator):
+    "The generator: coarse network, composite, refinement network (Figure 2)."
+    name = 'gla'
 
     def __init__(self,
         width:int=32, # channels of the first layers; the paper's is 32
@@ -230,29 +278,19 @@ class Inpainter(nn.Module):
         candidates:str='known', # which patches GLA may paste: 'known', 'partly' or 'all'
         scale:float=50., # factor of eq. 12
     ):
-        super().__init__()
-        self.width,self.mpga,self.gla,self.candidates,self.scale = width,mpga,gla,candidates,scale
+        super().__init__(width=width, mpga=mpga, gla=gla, candidates=candidates, scale=scale)
         self.coarse = CoarseNet(width, mpga)
         self.refine = RefineNet(width, gla, candidates=candidates, scale=scale)
 
-    def pad(self,
-        x:torch.Tensor, # [B,C,H,W]
-    )->torch.Tensor: # [B,C,H',W'], multiples of `stride`
-        "Zeros on the right and below, as few as will do. A pixel's channels come to lie side by side, as convolutions like them."
-        h,w = x.shape[-2:]
-        return F.pad(x, (0, -w%self.stride, 0, -h%self.stride)).contiguous(memory_format=torch.channels_last)
-
-    def forward(self,
-        holed:torch.Tensor, # [B,3,H,W] in [-1,1]; what lies under the hole changes nothing
-        mask:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+    def fill(self,
+        x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 4
+        m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+        truth:torch.Tensor=None, # not used
     )->tuple: # coarse and refined, each [B,3,H,W] in [-1,1], the whole image
-        "Raises `ValueError` as `check_inputs` does."
-        check_inputs(holed, mask)
-        (h,w),mask = holed.shape[-2:],mask.to(holed.dtype)
-        x,m = self.pad(holed.masked_fill(mask == 0, 0)),self.pad(mask)
+        "The second network reads the composite of the first."
         coarse = self.coarse(x, m)
         refined = self.refine(composite(coarse, x, m), m)
-        return coarse[...,:h,:w],refined[...,:h,:w]
+        return coarse,refined
 
 # %% ../nbs/04_generator.ipynb #04_generator-54
 def saturation(
