@@ -22,6 +22,7 @@ def start_weights(
     a:float, # slope below zero of the activation that follows, 1 for none
 ):
     "Mostly an orthogonal centre tap, and Kaiming weights around it: variances pass through, pixels stay where they are."
+    if weight.is_meta: return              # a shape without memory
     co,ci,k,_ = weight.shape
     nn.init.kaiming_normal_(weight, a=a)
     centre = nn.init.orthogonal_(torch.empty(co, ci), math.sqrt(2/(1+a*a)*max(1, co/ci)))
@@ -226,6 +227,8 @@ class Generator(nn.Module):
     name = ''       # in commands, files and tables
     stride = 4      # sizes are padded to multiples of it
     stages = 2      # how many of the pair are scored: both, or the last alone
+    needs = {}      # own losses that belong to the method: {name: usual weight}
+    extras = {}     # own losses that any network could have, off until asked for
 
     def __init__(self,
         **settings, # the arguments of the subclass; each becomes an attribute too
@@ -233,14 +236,26 @@ class Generator(nn.Module):
         super().__init__()
         vars(self).update(settings)
         self.settings = settings
-        self.own = {}          # the method's own losses in the last call with a truth
+        # weights of the own losses that count, and their values in the last call
+        self.asked,self.own = dict(self.needs),{}
         self.progress = 0.     # share of the training that is done
+
+    def ask(self,
+        own=None, # {name: weight}, or True for all `extras`; None: `needs` alone
+    ):
+        "Say which own losses count in training. ValueError for one that there is not."
+        if own is True and not self.extras: raise ValueError(
+            f'{self.name} has no further losses of its own')
+        more = self.extras if own is True else own or {}
+        if other := more.keys() - (self.needs | self.extras).keys(): raise ValueError(
+            f'{self.name} has no loss {min(other)} of its own')
+        self.asked = self.needs | more
 
     def pad(self,
         x:torch.Tensor, # [B,C,H,W]
     )->torch.Tensor: # [B,C,H',W'], multiples of `stride`
-        """Zeros on the right and below, as few as will do. A pixel's channels come to lie
-        side by side, as convolutions like them."""
+        """Zeros on the right and below, as few as will do. A pixel's channels come to
+        lie side by side, as convolutions like them."""
         h,w = x.shape[-2:]
         x = F.pad(x, (0, -w%self.stride, 0, -h%self.stride))
         return x.contiguous(memory_format=torch.channels_last)
@@ -254,7 +269,7 @@ class Generator(nn.Module):
         raise NotImplementedError(f'{type(self).__name__} has no method fill')
 
     def forward(self,
-        holed:torch.Tensor, # [B,3,H,W] in [-1,1]; what lies under the hole changes nothing
+        holed:torch.Tensor, # [B,3,H,W] in [-1,1]; under the hole anything
         mask:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
         truth:torch.Tensor=None, # for `own`; nothing else may depend on it
     )->tuple: # a first image and the result, each [B,3,H,W] in [-1,1], the whole image

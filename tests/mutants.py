@@ -165,7 +165,10 @@ def code_cells(
 
 def is_exported(source): return bool({'export', 'exports', 'exporti'} & directives(source).keys())
 
-def module_of(notebook): return f"{notebook.split('_', 1)[1]}.py"
+def module_of(notebook):
+    "others/04_gated is where others/gated.py comes from"
+    path = Path(notebook)
+    return path.with_name(f"{path.name.split('_', 1)[1]}.py").as_posix()
 
 
 # to apply a mutant
@@ -213,10 +216,11 @@ def first_failure(
 ): # a dict as `failure` makes it; empty where every cell ran
     "Run a notebook's cells as nbdev_test does, and stop where one fails. For a process of its own."
     from execnb.shell import CaptureShell
-    sys.path.insert(0, str(notebook.parent.parent))
+    root = next(p for p in notebook.parents if (p/'gla_inpaint').is_dir())
+    sys.path.insert(0, str(root))
     os.chdir(notebook.parent)
     import gla_inpaint
-    if not Path(gla_inpaint.__file__).is_relative_to(notebook.parent.parent): raise RuntimeError(f'{gla_inpaint.__file__} is not the mutated copy')
+    if not Path(gla_inpaint.__file__).is_relative_to(root): raise RuntimeError(f'{gla_inpaint.__file__} is not the mutated copy')
     shell = CaptureShell(notebook, mpl_format='png')
     for cell in code_cells(notebook):
         says = directives(cell[1])
@@ -251,7 +255,7 @@ def attempt(
     with tempfile.TemporaryDirectory() as tmp:
         copy,name = Path(tmp).resolve(),f'{mutant.notebook}.ipynb'
         shutil.copytree(root/'gla_inpaint', copy/'gla_inpaint', ignore=shutil.ignore_patterns('__pycache__'))
-        (copy/'nbs').mkdir()
+        (copy/'nbs'/name).parent.mkdir(parents=True)
         if mutant.old:
             module,nb = mutated(mutant, root)
             (copy/'gla_inpaint'/module_of(mutant.notebook)).write_text(module, encoding='utf-8')
