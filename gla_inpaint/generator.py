@@ -238,7 +238,7 @@ class Generator(nn.Module):
         self.settings = settings
         # weights of the own losses that count, and their values in the last call
         self.asked,self.own = dict(self.needs),{}
-        self.progress = 0.     # share of the training that is done
+        self.done = 0.         # share of the training
 
     def ask(self,
         own=None, # {name: weight}, or True for all `extras`; None: `needs` alone

@@ -390,7 +390,7 @@ class OwnLoss(Callback):
         "The network sees (holed, mask, truth), and how far the run is."
         if not self.training: return
         net = getattr(self.model, 'module', self.model)
-        net.progress = float(self.pct_train)
+        net.done = float(self.pct_train)
         self.learn.xb = *self.xb,*self.yb
 
     def after_pred(self):

@@ -23,6 +23,7 @@ def count_parameters(
 
 def size_of(
     kind:type, # a subclass of `Generator`
+    /, # which may itself have an argument of that name
     **settings, # its arguments
 )->int: # number of parameters
     "How large a network would be."

@@ -1,12 +1,13 @@
 """Generators behind one protocol. `Inpainter` is bit for bit what it was before it had a base class; and what holds for
 it holds for every network with a name, and for a tiny one that is here for the tests alone."""
-import csv, json, os, subprocess, sys
+import csv, json, multiprocessing, os, sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np, pytest, torch
 import torch.nn.functional as F
 from PIL import Image
+from fastai.torch_core import set_seed
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -187,7 +188,7 @@ class Seen(train.Callback):
     order = 50
     def before_step(self):
         self.parts = {k: v[-1] for k,v in self.learn.loss_log.parts.items()}
-        self.loss = self.learn.loss_grad.item()
+        self.total = self.learn.loss_grad.item()
         self.grads = {k: p.grad.clone() for k,p in self.model.named_parameters()}
     def after_batch(self): raise train.CancelFitException
 
@@ -217,12 +218,12 @@ def test_each_own_loss_counts_with_its_weight(name):
         weights = kind.needs | (kind.extras if own else {})
         assert {k[4:] for k in seen.parts if k.startswith('own_')} == set(weights)
         total = seen.parts['recon'] + sum(w*seen.parts[f'own_{k}'] for k,w in weights.items())
-        assert seen.loss == pytest.approx(total, rel=1e-5)
+        assert seen.total == pytest.approx(total, rel=1e-5)
 
 
 def test_weights_of_own_losses_can_be_chosen():
     _,seen = one_step(small('tiny'), own=dict(grey=0., flat=7.), adversarial=False)
-    assert seen.loss == pytest.approx(seen.parts['recon'] + 7*seen.parts['own_flat'], rel=1e-5)
+    assert seen.total == pytest.approx(seen.parts['recon'] + 7*seen.parts['own_flat'], rel=1e-5)
 
 
 @pytest.mark.parametrize('net,how,says', [
@@ -342,26 +343,22 @@ def test_evaluate_finds_the_network(name, photos, run_of, tmp_path):
     assert f'| {name} |' in (tmp_path/'out/table.md').read_text()
 
 
-RANKS = """
-import sys; sys.path.insert(0, sys.argv[1])
-from test_others import *
-from fastai.torch_core import rank_distrib, set_seed
-NETS['tiny'],sys.modules['gla_inpaint.tiny'] = 'tiny:Tiny',sys.modules['test_others']
-set_seed(0)
-learn = get_learner(loaders(9, bs=1), 2, net=small(sys.argv[2]), own=True if net_class(sys.argv[2]).extras else None)
-with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(1)
-torch.save(learn.model.state_dict(), f'{rank_distrib()}.pt')
-"""
+def a_rank(rank, port, name, folder):
+    os.environ |= dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2', RANK=str(rank), LOCAL_RANK=str(rank))
+    set_seed(0)
+    learn = get_learner(loaders(9, bs=1), 2, net=small(name), own=True if net_class(name).extras else None)
+    with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(1)
+    torch.save(learn.model.state_dict(), folder/f'{rank}.pt')
 
 @others
 def test_two_processes_stay_equal(name, tmp_path):
+    "Forks, which need not import everything again"
     from test_ranks import free_port
-    env = dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()), OMP_NUM_THREADS='1', WORLD_SIZE='2')
-    start = lambda r: subprocess.Popen([sys.executable, '-W', 'ignore', '-c', RANKS, str(Path(__file__).parent), name], cwd=tmp_path,
-                                       env=dict(env, RANK=str(r), LOCAL_RANK=str(r)), stderr=subprocess.PIPE, text=True)
-    for p in [start(0), start(1)]:
-        _,err = p.communicate(timeout=120)
-        assert p.returncode == 0, err
+    port,fork = free_port(),multiprocessing.get_context('fork')
+    ranks = [fork.Process(target=a_rank, args=(r, port, name, tmp_path)) for r in (0, 1)]
+    for p in ranks: p.start()
+    for p in ranks: p.join(120)
+    assert [p.exitcode for p in ranks] == [0, 0]
     a,b = (torch.load(tmp_path/f'{r}.pt') for r in (0, 1))
     assert all(torch.equal(x, y) for x,y in zip(a.values(), b.values(), strict=True))
     assert any(not torch.equal(x, y) for x,y in zip(a.values(), small(name).state_dict().values()))
