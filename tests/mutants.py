@@ -114,6 +114,14 @@ MUTANTS = [Mutant(*m) for m in [
     ('08_learner', 'the schedule runs on in the warm-up', "(self.train_iter-self.warmed)/(n-self.alone_for)", "self.train_iter/n"),
     ('08_learner', 'the mean of the weights begins at its full decay', "min(self.decay, (1+self.n)/(10+self.n))", "self.decay"),
     ('08_learner', 'averaged weights that nobody looks at', "self.average.net is not None: self.model = self.average.net", "self.average.net is not None: pass"),
+    ('08_learner', "a method's own loss counts without its weight", "net.asked[name]*value", "value"),
+    ('08_learner', 'the truth stays where other callbacks look', "if self.training: self.learn.xb = self.xb[:2]", "pass"),
+    ('08_learner', 'a picture is paid for twice where there is only one', "coarse if self.stages == 2 else None", "coarse"),
+    # a name and a budget
+    ('08_nets', 'the next larger network, not the nearest', "size-n < n-below", "True"),
+    ('08_nets', 'half of the budget', "while size < n:", "while 2*size < n:"),
+    ('08_nets', 'true counts as one, and one as true', "return isinstance(value, bool)", "return isinstance(value, int)"),
+    ('08_nets', 'settings are taken as they come', "check_settings(kind := net_class(name), settings)", "kind = net_class(name)"),
     # any photo, any hole
     ('09_inference', 'white is what is known', "return bright >= .5", "return bright < .5"),
     ('09_inference', 'resized with what lies under the hole', "resize(img*mask, size)/share", "resize(img, size)/share"),
