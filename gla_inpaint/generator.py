@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LAYERS', 'start_weights', 'Conv', 'stack', 'regular_branch', 'double_taps', 'UpConv2d', 'UpConv', 'Double',
            'attention_head', 'Plain', 'decoder', 'Concat', 'TwoBranchNet', 'CoarseNet', 'RefineNet', 'layer_row',
-           'layer_table', 'composite', 'check_inputs', 'Inpainter', 'saturation']
+           'layer_table', 'composite', 'check_inputs', 'Generator', 'Inpainter', 'saturation']
 
 # %% ../nbs/04_generator.ipynb #04_generator-02
 import math
@@ -22,6 +22,7 @@ def start_weights(
     a:float, # slope below zero of the activation that follows, 1 for none
 ):
     "Mostly an orthogonal centre tap, and Kaiming weights around it: variances pass through, pixels stay where they are."
+    if weight.is_meta: return              # a shape without memory
     co,ci,k,_ = weight.shape
     nn.init.kaiming_normal_(weight, a=a)
     centre = nn.init.orthogonal_(torch.empty(co, ci), math.sqrt(2/(1+a*a)*max(1, co/ci)))
@@ -219,9 +220,71 @@ def check_inputs(
     top = img.masked_fill(mask == 0, 0).abs().max()
     if top > 10: raise ValueError(f"image must be in [-1,1], got values up to {top:.0f}")
 
-class Inpainter(nn.Module):
-    "The generator: coarse network, composite, refinement network (Figure 2). Any H and W from 16 up."
-    stride = 4 # sizes are padded to multiples of it
+# %% ../nbs/04_generator.ipynb #04_generator-44b
+class Generator(nn.Module):
+    """A network that fills holes of any shape in photos of any size from 16 up.
+    A subclass writes `fill`."""
+    name = ''       # in commands, files and tables
+    stride = 4      # sizes are padded to multiples of it
+    stages = 2      # how many of the pair are scored: both, or the last alone
+    needs = {}      # own losses that belong to the method: {name: usual weight}
+    extras = {}     # own losses that any network could have, off until asked for
+
+    def __init__(self,
+        **settings, # the arguments of the subclass; each becomes an attribute too
+    ):
+        super().__init__()
+        vars(self).update(settings)
+        self.settings = settings
+        # weights of the own losses that count, and their values in the last call
+        self.asked,self.own = dict(self.needs),{}
+        self.done = 0.         # share of the training
+
+    def ask(self,
+        own=None, # {name: weight}, or True for all `extras`; None: `needs` alone
+    ):
+        "Say which own losses count in training. ValueError for one that there is not."
+        if own is True and not self.extras: raise ValueError(
+            f'{self.name} has no further losses of its own')
+        more = self.extras if own is True else own or {}
+        if other := more.keys() - (self.needs | self.extras).keys(): raise ValueError(
+            f'{self.name} has no loss {min(other)} of its own')
+        self.asked = self.needs | more
+
+    def pad(self,
+        x:torch.Tensor, # [B,C,H,W]
+    )->torch.Tensor: # [B,C,H',W'], multiples of `stride`
+        """Zeros on the right and below, as few as will do. A pixel's channels come to
+        lie side by side, as convolutions like them."""
+        h,w = x.shape[-2:]
+        x = F.pad(x, (0, -w%self.stride, 0, -h%self.stride))
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def fill(self,
+        x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of `stride`
+        m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+        truth:torch.Tensor=None, # whole photos [B,3,H,W], in training alone
+    )->tuple: # a first image and the result, each [B,3,H,W] in [-1,1]
+        "What a subclass writes. Given the truth, it also leaves its losses in `own`."
+        raise NotImplementedError(f'{type(self).__name__} has no method fill')
+
+    def forward(self,
+        holed:torch.Tensor, # [B,3,H,W] in [-1,1]; under the hole anything
+        mask:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+        truth:torch.Tensor=None, # for `own`; nothing else may depend on it
+    )->tuple: # a first image and the result, each [B,3,H,W] in [-1,1], the whole image
+        "Raises `ValueError` as `check_inputs` does."
+        check_inputs(holed, mask)
+        (h,w),mask,self.own = holed.shape[-2:],mask.to(holed.dtype),{}
+        x,m = self.pad(holed.masked_fill(mask == 0, 0)),self.pad(mask)
+        truth = None if truth is None else self.pad(truth)
+        first,result = self.fill(x, m, truth)
+        return first[...,:h,:w],result[...,:h,:w]
+
+# %% ../nbs/04_generator.ipynb #04_generator-44f
+class Inpainter(Generator):
+    "The generator: coarse network, composite, refinement network (Figure 2)."
+    name = 'gla'
 
     def __init__(self,
         width:int=32, # channels of the first layers; the paper's is 32
@@ -230,29 +293,19 @@ class Inpainter(nn.Module):
         candidates:str='known', # which patches GLA may paste: 'known', 'partly' or 'all'
         scale:float=50., # factor of eq. 12
     ):
-        super().__init__()
-        self.width,self.mpga,self.gla,self.candidates,self.scale = width,mpga,gla,candidates,scale
+        super().__init__(width=width, mpga=mpga, gla=gla, candidates=candidates, scale=scale)
         self.coarse = CoarseNet(width, mpga)
         self.refine = RefineNet(width, gla, candidates=candidates, scale=scale)
 
-    def pad(self,
-        x:torch.Tensor, # [B,C,H,W]
-    )->torch.Tensor: # [B,C,H',W'], multiples of `stride`
-        "Zeros on the right and below, as few as will do. A pixel's channels come to lie side by side, as convolutions like them."
-        h,w = x.shape[-2:]
-        return F.pad(x, (0, -w%self.stride, 0, -h%self.stride)).contiguous(memory_format=torch.channels_last)
-
-    def forward(self,
-        holed:torch.Tensor, # [B,3,H,W] in [-1,1]; what lies under the hole changes nothing
-        mask:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+    def fill(self,
+        x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 4
+        m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+        truth:torch.Tensor=None, # not used
     )->tuple: # coarse and refined, each [B,3,H,W] in [-1,1], the whole image
-        "Raises `ValueError` as `check_inputs` does."
-        check_inputs(holed, mask)
-        (h,w),mask = holed.shape[-2:],mask.to(holed.dtype)
-        x,m = self.pad(holed.masked_fill(mask == 0, 0)),self.pad(mask)
+        "The second network reads the composite of the first."
         coarse = self.coarse(x, m)
         refined = self.refine(composite(coarse, x, m), m)
-        return coarse[...,:h,:w],refined[...,:h,:w]
+        return coarse,refined
 
 # %% ../nbs/04_generator.ipynb #04_generator-54
 def saturation(

@@ -10,20 +10,25 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .generator import Inpainter
+from .generator import Generator
 from .inference import InpaintError, load_inpainter, network_of, replacing, save_inpainter
 
 # %% ../nbs/14_hub.ipynb #14_hub-06
 WEIGHTS_FILE = 'inpainter.safetensors' # in a shared folder
 
+def _what(net):
+    "A network's name and settings, in words for ours"
+    if net.name != 'gla': return f"Network {net.name}, {', '.join(f'{k} {v}' for k,v in net.settings.items())}"
+    has = lambda on: 'with' if on else 'without'
+    return f"Width {net.width}, {has(net.mpga)} MPGA, {has(net.gla)} GLA"
+
 def model_page(
-    net:Inpainter, # with `size` and `label`, if they are known
+    net:Generator, # with `size` and `label`, if they are known
     text:str='', # yours: what it was trained on and under which terms, what it is good and bad at
 )->str: # Markdown
     "The page of a shared network. Text that begins with --- brings its own lines for the Hub."
     if text.startswith('---'): return text
-    has = lambda on: 'with' if on else 'without'
-    about = f"Width {net.width}, {has(net.mpga)} MPGA, {has(net.gla)} GLA, trained at {getattr(net, 'size', None) or 'unknown'} pixels. {getattr(net, 'label', '')}"
+    about = f"{_what(net)}, trained at {getattr(net, 'size', None) or 'unknown'} pixels. {getattr(net, 'label', '')}"
     return f"---\nlicense: other\nlibrary_name: gla_inpaint\npipeline_tag: image-to-image\n---\n\n{text or 'Nobody has described these weights.'}\n\n{about.strip()}\n"
 
 def save_pretrained(
@@ -63,7 +68,7 @@ def from_pretrained(
     device:str='auto', # 'auto': CUDA, MPS or CPU
     revision:str=None, # branch, tag or commit on the Hub; None: the newest
     token:str=None, # None: that of `hf auth login`
-)->Inpainter: # in eval mode, for `inpaint(photo, hole, net)`
+)->Generator: # in eval mode, for `inpaint(photo, hole, net)`
     "A network from a folder or a file, or by its name on the Hub. InpaintError for a folder without weights, ImportError without the client."
     folder = Path(name)
     if folder.is_file(): return load_inpainter(folder, device)

@@ -7,11 +7,11 @@ __all__ = ['MODES', 'LUMA', 'NOTHING_WHITE', 'KEPT', 'CONTEXT', 'DEFAULT_WEIGHTS
            'InpaintError', 'open_image', 'luminance', 'cut_hole', 'box_hole', 'read_hole', 'to_network', 'alpha_of',
            'palette_colours', 'to_pixels', 'paste', 'with_pixels', 'square_box', 'find_crops', 'resize', 'shrink',
            'membrane', 'meet_rim', 'local_contrast', 'limit_contrast', 'work_size', 'predict', 'replacing',
-           'save_inpainter', 'fit_network', 'read_network', 'pick_device', 'load_inpainter', 'network_of', 'at_work',
-           'inpaint', 'save_photo', 'inpaint_file', 'inpaint_folder', 'main']
+           'save_inpainter', 'fit_network', 'named_network', 'read_network', 'pick_device', 'load_inpainter',
+           'network_of', 'at_work', 'inpaint', 'save_photo', 'inpaint_file', 'inpaint_folder', 'main']
 
 # %% ../nbs/09_inference.ipynb #09_inference-03
-import argparse, numbers, os, re, sys, torch, unicodedata, warnings
+import argparse, json, numbers, os, re, sys, torch, unicodedata, warnings
 import numpy as np, torch.nn as nn, torch.nn.functional as F
 import gla_inpaint
 from collections import defaultdict
@@ -35,7 +35,8 @@ from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 from .masks import mask_from_hole
 from .pictures import SUFFIXES as PHOTO_SUFFIXES, UNREADABLE, PictureError, open_picture, upright
-from .generator import Inpainter, composite
+from .generator import Generator, Inpainter, composite
+from .nets import check_settings, make_net, net_class
 
 # %% ../nbs/09_inference.ipynb #09_inference-12
 class InpaintError(ValueError): "What cannot be done, and what to do instead, in one line"
@@ -474,17 +475,20 @@ def replacing(path:Path # where the file is to be
         raise OSError(f"{path} cannot be written ({why}): choose another place, or make room") from e
 
 def save_inpainter(
-    net, # Inpainter, or a fastai Learner that has one
+    net, # Inpainter or another of `NETS`, or a fastai Learner that has one
     path, # .safetensors file to write
     label:str='', # what trained it, for people to read
     half:bool=False, # float16 instead of float32: half the size
 ): # nothing
-    "Save a network's weights, its switches, the size that it was trained at (`net.size`) and a label"
+    "Save a network's weights, its name and settings, the size that it was trained at (`net.size`) and a label"
     net,path = getattr(net, 'model', net),Path(path)
-    if not isinstance(net, Inpainter): raise InpaintError(f"{type(net).__name__} is no Inpainter: give the network, or a Learner that has one")
+    if not isinstance(net, Generator): raise InpaintError(f"{type(net).__name__} is no Inpainter: give the network, or a Learner that has one")
     if path.suffix != '.safetensors': raise InpaintError(f"{path}: weights are saved as .safetensors")
-    about = dict(width=net.width, mpga=net.mpga, gla=net.gla, candidates=net.candidates, scale=net.scale,
-                 size=getattr(net, 'size', None), label=label)
+    try: check_settings(net_class(net.name), net.settings)
+    except ValueError as e: raise InpaintError(f"{path} could not be read again: {e}") from None
+    about = dict(net=net.name, settings=json.dumps(net.settings), size=getattr(net, 'size', None), label=label)
+    # each switch by itself too: older versions of this package read those
+    if net.name == 'gla': about |= net.settings
     state = {k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k,v in net.state_dict().items()}
     with replacing(path) as tmp: tmp.write_bytes(save(state, {k: str(v) for k,v in about.items()}))
 
@@ -509,6 +513,12 @@ def _read_weights(path):
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors' # what `load_inpainter` takes where none are given
 DEFAULT_SHA256 = '32a1764e3e5d0b8e4513f2ff74ce94d56d1e18a47e0df8115b547fcc5f000d6c' # of default.safetensors
 
+def _with_weights(net, state):
+    "A network on torch's device meta, which gets its memory from a state dict"
+    if not all(v.is_floating_point() and v.isfinite().all() for v in state.values()): raise InpaintError("these weights hold NaN or infinity")
+    net.load_state_dict({k: v.float() for k,v in state.items()}, assign=True)
+    return net
+
 def fit_network(
     state:dict, # name: tensor
     candidates:str='all', # GLA's, and
@@ -521,20 +531,36 @@ def fit_network(
     else:
         raise InpaintError("these are not the weights of an Inpainter: the names of their tensors differ. "
                            "(A name that ends in _d is a discriminator's)")
-    if not all(v.is_floating_point() and v.isfinite().all() for v in state.values()): raise InpaintError("these weights hold NaN or infinity")
     with torch.device('meta'): net = Inpainter(len(state[next(iter(names))]), mpga, gla, candidates, scale)
-    net.load_state_dict({k: v.float() for k,v in state.items()}, assign=True)
-    return net
+    return _with_weights(net, state)
+
+def named_network(
+    state:dict, # name: tensor
+    name:str, # of the network, one of `NETS`
+    settings:str, # its arguments, as JSON
+)->Generator: # with these weights
+    "The network that a file says it holds. `InpaintError` where that cannot be."
+    try:
+        with torch.device('meta'): net = make_net(name, json.loads(settings))
+    except ValueError as e: raise InpaintError(f"it does not say what network it holds ({e})") from None
+    if {k: v.shape for k,v in net.state_dict().items()} != {k: v.shape for k,v in state.items()}:
+        raise InpaintError(f"it says that it holds a {name} with {settings[:200]}, and its tensors are not those of one")
+    return _with_weights(net, state)
+
+def _network(state, about):
+    "By the name that the file has, or as files were before they had names"
+    if 'net' in about: return named_network(state, about['net'], about.get('settings', '{}'))
+    how = dict(candidates=about.get('candidates', 'all'), scale=float(about.get('scale', 10)))
+    return fit_network(state, **how)
 
 def read_network(path:Path # weights
-)->Inpainter: # on the CPU, with `size` and `label`
+)->Generator: # on the CPU, with `size` and `label`
     "A network from a file. Runs no code of the file's; raises `InpaintError` for what is damaged or does not fit."
     if not path.exists(): raise FileNotFoundError(f"no file {path}: check the path")
     try:
         state,about = _read_weights(path)
         if sum(v.nbytes for v in state.values()) > path.stat().st_size: raise InpaintError("its tensors claim more than the file holds")
-        how = dict(candidates=about.get('candidates', 'all'), scale=float(about.get('scale', 10)))
-        net,size = fit_network(state, **how),about.get('size', 'None')
+        net,size = _network(state, about),about.get('size', 'None')
         net.size,net.label = None if size == 'None' else int(size),about.get('label', '')
         if net.size and not 16 <= net.size <= 4096: raise InpaintError(f"a training size of {size} pixels makes no sense")
     except InpaintError as e: raise InpaintError(f"{path}: {e}") from None
@@ -553,7 +579,7 @@ def pick_device(device:str # 'auto': CUDA, MPS or CPU
 def load_inpainter(
     weights=None, # path of a .safetensors or .pth file; None: those in the package
     device:str='auto', # 'auto': CUDA, MPS or CPU
-)->Inpainter: # in eval mode; `net.size` is what it was trained at (None: not known), `net.label` what trained it
+)->Generator: # an `Inpainter` or another of `NETS`, in eval mode; `net.size` is what it was trained at (None: not known), `net.label` what trained it
     "Load a trained network. A missing file is a FileNotFoundError, any other trouble with it an `InpaintError`."
     if weights is None and not (DEFAULT_WEIGHTS.exists() and sha256(DEFAULT_WEIGHTS.read_bytes()).hexdigest() == DEFAULT_SHA256):
         raise InpaintError(f"{DEFAULT_WEIGHTS} is not the file that came with gla_inpaint: install it again, or pass weights=...")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['InpaintLoss', 'CompositeMetric', 'PhotoLoss', 'RankSmoothLoss', 'LossLog', 'verdict', 'AdversarialCB', 'AverageCB',
-           'RankDL', 'RankTrainer', 'BF16', 'InpaintLearner', 'adam', 'get_learner']
+           'OwnLoss', 'RankDL', 'RankTrainer', 'BF16', 'InpaintLearner', 'adam', 'get_learner']
 
 # %% ../nbs/08_learner.ipynb #08_learner-05
 from collections import defaultdict
@@ -39,18 +39,23 @@ from .metrics import inpaint_metrics
 
 # %% ../nbs/08_learner.ipynb #08_learner-20
 class InpaintLoss:
-    "Eq. 13 as a fastai loss: called with the pair (coarse, refined) and the truth. `get_preds` returns the pair as it is."
+    """Eq. 13 as a fastai loss: called with the pair (coarse, refined) and the truth.
+    `get_preds` returns the pair as it is."""
     def __init__(self,
         lam:float=.75, # weight of L1; SSIM has 1-lam
-    ): self.lam = lam
+        stages:int=2, # 2: both of the pair are scored; 1: the last alone
+    ): self.lam,self.stages = lam,stages
     def __call__(self,
         pred:tuple, # (coarse, refined), each [B,3,H,W] in [-1,1]
         truth:Tensor, # [B,3,H,W] in [-1,1]
         reduction:str='mean', # 'mean', or 'none' for a value per photograph
     )->Tensor: # scalar, or [B]
-        "Reconstruction loss of both outputs."
-        if reduction == 'none': return torch.stack([self([p[None] for p in one], t[None]) for *one,t in zip(*pred, truth)])
-        return reconstruction_loss(*pred, truth, self.lam)
+        "Reconstruction loss of each output that is scored."
+        if reduction == 'none': return torch.stack(
+            [self([p[None] for p in one], t[None]) for *one,t in zip(*pred, truth)])
+        coarse,refined = pred
+        return reconstruction_loss(
+            coarse if self.stages == 2 else None, refined, truth, self.lam)
     def activation(self,
         pred:tuple, # the model's output
     )->tuple: # the same
@@ -117,6 +122,10 @@ class LossLog(Callback):
     """Means over an epoch of the training loss's parts. FloatingPointError, naming step
     and photos, where one is not finite."""
     order = 4
+    def __init__(self,
+        stages:int=2, # how many of the pair are scored: both, or the last alone
+    ): self.stages = stages
+
     def before_fit(self):
         "To ask a GPU for a number is to wait: there they are read every 50 steps."
         self.every = 1 if next(self.model.parameters()).device.type == 'cpu' else 50
@@ -201,7 +210,7 @@ class LossLog(Callback):
         "Reconstruction and the share of values that the clamp has cut."
         if not self.training: return
         self.put('recon', self.loss)
-        self.put('saturated', saturation(torch.cat(self.pred)))
+        self.put('saturated', saturation(torch.cat(self.pred[-self.stages:])))
 
 # %% ../nbs/08_learner.ipynb #08_learner-26
 def verdict(
@@ -372,6 +381,31 @@ class AverageCB(Callback):
         self.copy()
         self.net.load_state_dict(state['net'])
         self.n = state['n']
+
+# %% ../nbs/08_learner.ipynb #08_learner-own-code
+class OwnLoss(Callback):
+    "Shows the truth to the generator in training, and adds the losses of its own."
+    order = 4.5         # after LossLog, before AdversarialCB
+    def before_batch(self):
+        "The network sees (holed, mask, truth), and how far the run is."
+        if not self.training: return
+        net = getattr(self.model, 'module', self.model)
+        net.done = float(self.pct_train)
+        self.learn.xb = *self.xb,*self.yb
+
+    def after_pred(self):
+        "Other callbacks see (holed, mask)."
+        if self.training: self.learn.xb = self.xb[:2]
+
+    def after_loss(self):
+        "Add the losses, each with its weight, and let go of their graph."
+        if not self.training: return
+        net = getattr(self.model, 'module', self.model)
+        own,net.own = net.own,{}
+        for name,value in own.items():
+            self.learn.loss_log.put(f'own_{name}', value)
+            self.learn.loss_grad = self.loss_grad + net.asked[name]*value
+        self.learn.loss = self.loss_grad.clone()
 
 # %% ../nbs/08_learner.ipynb #08_learner-28b
 class RankDL(DistributedDL):
@@ -586,16 +620,22 @@ def get_learner(
     d_warmup:int=0, # steps in which the discriminator alone learns; 0 in the paper
     ema:float=0., # decay of averaged generator weights (.999); 0: none, as in the paper
     compile:bool=False, # `torch.compile` both networks? Takes minutes to start
+    net=None, # another `Generator` to train; None: `Inpainter(width, mpga, gla)`
+    own=None, # its own losses besides those it needs: {name: weight}, or True for all
     metrics=None, # to show after the losses; default: l1, psnr, ssim of the composite
     cbs=None, # further callbacks
     **kwargs, # passed on to `Learner`
-)->InpaintLearner: # `learn.model` is the `Inpainter`
+)->InpaintLearner: # `learn.model` is the generator
     "A learner with the paper's settings; the switches are its ablations (section 4.3)."
-    net = Inpainter(width, mpga, gla)
+    if net is not None and not (mpga and gla): raise ValueError(
+        f'mpga and gla are parts of gla: a {net.name} has neither to leave out')
+    if net is None: net = Inpainter(width, mpga, gla)
+    net.ask(own)
     net.size = max(getattr(dls.train_ds, 'size', (0,))) or None
-    log = LossLog()
+    log = LossLog(net.stages)
     judged = ['g_adv', 'd_loss', 'gap', 'told_apart']
-    parts = ['recon', *(judged if adversarial else []), 'saturated']
+    owns = [f'own_{k}' for k in net.asked]
+    parts = ['recon', *owns, *(judged if adversarial else []), 'saturated']
     shown = [ValueMetric(partial(log.mean, p), p) for p in parts]
     if metrics is None: metrics = [CompositeMetric(k) for k in ('l1', 'psnr', 'ssim')]
     how = lr_d,adv_weight,d_steps,d_warmup
@@ -606,12 +646,15 @@ def get_learner(
     if adversarial:
         rival = [AdversarialCB(Discriminator(2*width), lorentz, adversarial_from, *how)]
     average = [AverageCB(ema)] if ema else []
+    mine = [OwnLoss()] if net.asked else []
     for m in (net, *(cb.net for cb in rival)):
         if compile: m.compile()
     net = net.to(memory_format=torch.channels_last)
     learn = InpaintLearner(
-        dls, net, loss_func=InpaintLoss(lam), opt_func=adam, lr=lr, moms=(.5,.5,.5),
-        metrics=[*shown, *L(metrics)], cbs=[log, *rival, *average, *L(cbs)], **kwargs)
+        dls, net, loss_func=InpaintLoss(lam, net.stages),
+        opt_func=adam, lr=lr, moms=(.5,.5,.5),
+        metrics=[*shown, *L(metrics)],
+        cbs=[log, *mine, *rival, *average, *L(cbs)], **kwargs)
     if hasattr(learn, 'recorder'):
         learn.recorder.loss,learn.recorder.smooth_loss = PhotoLoss(),RankSmoothLoss()
     return learn

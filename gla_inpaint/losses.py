@@ -53,13 +53,14 @@ def ssim_loss(
     return 1 - ssim(to_01(pred), to_01(truth)).mean()
 
 def reconstruction_loss(
-    coarse:Tensor, # coarse output [B,3,H,W] in [-1,1]
+    coarse:Tensor, # coarse output [B,3,H,W] in [-1,1]; None where there is none to score
     refined:Tensor, # refined output [B,3,H,W] in [-1,1]
     truth:Tensor, # true photos [B,3,H,W] in [-1,1]
     lam:float=.75, # weight of L1; SSIM has the rest
 )->Tensor: # scalar
     "Equation 13 for the coarse and the refined output, added. Whole image. ValueError below 11x11 pixels."
     one = lambda x: lam*F.l1_loss(as_float(x), as_float(truth)) + (1-lam)*ssim_loss(x, truth)
+    if coarse is None: return one(refined)
     return one(coarse) + one(refined)
 
 # %% ../nbs/06_losses.ipynb #06_losses-24b

@@ -6,9 +6,9 @@
 __all__ = ['ADAM', 'PARTS', 'DEFAULTS', 'D_OPTIONS', 'USAGE', 'MAY_CHANGE', 'step_seed', 'write_checkpoint', 'read_checkpoint',
            'bare', 'learner_state', 'restore', 'd_file', 'save_networks', 'Checkpoints', 'Clock', 'bucket_means',
            'Validation', 'tracker', 'write_csv', 'write_figure', 'write_samples', 'RunLog', 'epoch_line', 'TimeLeft',
-           'versions', 'choose_photos', 'fit_to_weights', 'trained', 'only_here', 'new_settings', 'write_settings',
-           'new_run', 'start_from', 'run_learner', 'join_ranks', 'first_rank', 'tidy', 'read_settings', 'longer',
-           'is_over', 'moved', 'train_run', 'main']
+           'versions', 'choose_photos', 'fit_to_weights', 'choose_net', 'trained', 'only_here', 'new_settings',
+           'write_settings', 'new_run', 'start_from', 'run_learner', 'join_ranks', 'first_rank', 'tidy',
+           'read_settings', 'longer', 'is_over', 'moved', 'train_run', 'main']
 
 # %% ../nbs/11_train.ipynb #11_train-05
 import argparse, csv, json, os, platform, sys, time, traceback
@@ -38,12 +38,14 @@ from safetensors.torch import load_file, save
 
 import gla_inpaint
 from .data import find_photos, make_loaders, show_rows, split_photos
-from .generator import composite
+from .generator import Inpainter, composite
 from .inference import (
     InpaintError, load_inpainter, replacing, save_inpainter)
 from .learner import InpaintLearner, get_learner
 from .losses import rank_mean
 from .metrics import BUCKETS, bucket_name, inpaint_metrics
+from .nets import (
+    NETS, count_parameters, make_net, net_class, size_of, width_for, width_near)
 
 # %% ../nbs/11_train.ipynb #11_train-08
 def step_seed(
@@ -402,7 +404,9 @@ class RunLog(Callback):
         row = dict(epoch=self.epoch+1, step=self.train_iter,
                    minutes=round(self.learn.clock.spent, 2),
                    lr=float(self.opt.hypers[-1]['lr']))
-        row |= dict.fromkeys(PARTS, float('nan')) | self.parts() | self.learn.validation.means
+        parts = *PARTS,*(f'own_{k}' for k in bare(self.learn.model).asked)
+        row |= dict.fromkeys(parts, float('nan')) | self.parts()
+        row |= self.learn.validation.means
         self.history.append(row)
         if not rank_distrib(): self.write(row)
 
@@ -507,6 +511,10 @@ def fit_to_weights(
         has = lambda b: 'with' if b else 'without'
         return f"width {width}, {has(mpga)} mpga, {has(gla)} gla"
     net = load_inpainter(settings['weights'], 'cpu')
+    if net.name != settings['net']: raise InpaintError(
+        f"{settings['weights']} holds a {net.name}, and the run is to have a "
+        f"{settings['net']}: change --net")
+    if net.name != 'gla': return _fit_other(settings, net)
     wanted = [k not in settings['without'] for k in ('mpga', 'gla')]
     wants = _about(settings['width'] or net.width, *wanted)
     if (has := _about(net.width, net.mpga, net.gla)) == wants:
@@ -514,12 +522,38 @@ def fit_to_weights(
     raise InpaintError(f"{settings['weights']} is a network of {has}, and the run is "
                        f"to have {wants}: change --width or --without")
 
+def _settings_at(name, budget):
+    "All settings of a network that has about as many parameters as ours"
+    width = width_for(name, budget)
+    with torch.device('meta'): return make_net(name, dict(width=width)).settings
+
+def _fit_other(settings, net):
+    "The same for a network that is not ours; without a width the budget is the nearest"
+    budget = settings['width'] or width_near(Inpainter, count_parameters(net))
+    wants = _settings_at(net.name, budget) if settings['width'] else net.settings
+    if wants != net.settings: raise InpaintError(
+        f"{settings['weights']} is a {net.name} with {net.settings}, and the run is to "
+        f"have one with {wants}: change --width, or leave it out")
+    return settings | dict(width=budget, net_settings=wants)
+
+def choose_net(
+    settings:dict, # of a new run
+)->dict: # the same, with width, and what another network than ours is built from
+    "InpaintError for own losses that there are not, and for weights that do not fit."
+    s = settings
+    if s['own'] and not net_class(s['net']).extras: raise InpaintError(
+        f"{s['net']} has no further losses of its own: leave --own out")
+    if s['weights']: return fit_to_weights(s)
+    s = s | dict(width=s['width'] or 32)
+    if s['net'] == 'gla': return s
+    return s | dict(net_settings=_settings_at(s['net'], s['width']))
+
 # %% ../nbs/11_train.ipynb #11_train-35b
 DEFAULTS = dict(
     valid=None, weights=None, size=256, bs=4, width=None, epochs=None, minutes=None,
     lr=1e-4, seed=0, save_every=200, adversarial_from=0., lr_d=None, adv_weight=1.,
     d_steps=1, d_warmup=0, ema=0., without=[], colour=False, bf16=False, compile=False,
-    track='csv') # what `gla_train` takes unasked
+    track='csv', net='gla', net_settings=None, own=False) # what `gla_train` takes unasked
 D_OPTIONS = 'lr_d', 'adv_weight', 'd_steps', 'd_warmup' # they need a discriminator
 
 def trained(
@@ -574,7 +608,7 @@ def new_settings(
     if n < s['bs']: raise InpaintError(
         f"{photos} has {n} photos to train on, fewer than a batch of {s['bs']}: "
         "take a smaller --bs")
-    s = fit_to_weights(s) if s['weights'] else s | dict(width=s['width'] or 32)
+    s = choose_net(s)
     sizes = {k: [Path(p).stat().st_size for p in v] for k,v in paths.items()}
     about = dict(id=f'{out.resolve().name}-{time.time_ns():x}', versions=versions(),
                  started=time.strftime('%Y-%m-%d %H:%M:%S'), sizes=sizes)
@@ -637,9 +671,10 @@ def run_learner(
                        valid_ratio=(.2,.5), colour=s['colour'],
                        num_workers=max(1, min(16, os.cpu_count()//here)),
                        pin_memory=torch.cuda.is_available())
+    net = None if s['net'] == 'gla' else make_net(s['net'], s['net_settings'])
     how = 'lr', 'compile', 'adversarial_from', 'ema', *D_OPTIONS
-    learn = get_learner(dls, s['width'], metrics=[], **{k: s[k] for k in how},
-                        **{k: False for k in s['without']})
+    learn = get_learner(dls, s['width'], net=net, own=s['own'] or None, metrics=[],
+                        **{k: s[k] for k in how}, **{k: False for k in s['without']})
     # `Validation` and `RunLog` measure: fastai's recorder would do it again
     learn.remove_cb(learn.recorder)
     return learn.to_bf16() if s['bf16'] else learn
@@ -749,6 +784,13 @@ def _fast_gpu():
     torch.set_float32_matmul_precision('high')
     torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
 
+def _about_net(s):
+    "How large a network is that is not ours, and ours at the same budget"
+    size = size_of(net_class(s['net']), **s['net_settings'])
+    ours = size_of(Inpainter, width=s['width'])
+    return (f"{s['net']} of width {s['net_settings']['width']}, {size:,} parameters "
+            f"(gla of width {s['width']} has {ours:,})")
+
 def _train_run(out, epochs=None, minutes=None, photos=None, **keys):
     _fast_gpu()
     first_rank(lambda: tidy(out))
@@ -763,6 +805,7 @@ def _train_run(out, epochs=None, minutes=None, photos=None, **keys):
     elif s['weights']: start_from(learn, out/'start.safetensors')
     if epochs or minutes or photos or keys:
         first_rank(lambda: _write_json(out/'settings.json', s))
+    if s['net'] != 'gla': _tell(f'{out}: {_about_net(s)}')
     many = f'{len(s["train"])} photos, {len(s["valid"])} for validation'
     how = f'going on from step {at}' if state else f'starting with {many}'
     _tell(f'{out}: {how}')
@@ -820,7 +863,10 @@ def _parser():
     add('--size', type=whole(16), help="side of the crops in pixels (256)")
     add('--bs', type=whole(1), help="photos in a batch, of all processes together (4)")
     add('--width', type=whole(2),
-        help="channels of the first layer (32, or that of the weights)")
+        help="channels of the first layer (32, or that of the weights); with --net, "
+             "those of a gla with as many parameters")
+    add('--net', choices=list(NETS), help="which network (gla)")
+    add('--own', action='store_true', help="with the network's optional losses")
     length = p.add_mutually_exclusive_group()
     length.add_argument('--epochs', type=whole(1), help="passes over the photos (10)")
     length.add_argument('--minutes', type=real(.01), help="train for so long instead")
@@ -871,6 +917,9 @@ def _parse_args(argv):
     idle = [k for k in D_OPTIONS if args.get(k, DEFAULTS[k]) != DEFAULTS[k]]
     if idle and 'adversarial' in args.get('without', []): p.error(
         f"{_flags(idle)} need the discriminator: --without adversarial leaves it out")
+    parts = [k for k in args.get('without', []) if k in ('mpga', 'gla')]
+    if parts and args.get('net', 'gla') != 'gla': p.error(
+        f"--without {' '.join(parts)}: a {args['net']} has no such part")
     return args
 
 def _refuse_changes(out, args):

@@ -114,6 +114,14 @@ MUTANTS = [Mutant(*m) for m in [
     ('08_learner', 'the schedule runs on in the warm-up', "(self.train_iter-self.warmed)/(n-self.alone_for)", "self.train_iter/n"),
     ('08_learner', 'the mean of the weights begins at its full decay', "min(self.decay, (1+self.n)/(10+self.n))", "self.decay"),
     ('08_learner', 'averaged weights that nobody looks at', "self.average.net is not None: self.model = self.average.net", "self.average.net is not None: pass"),
+    ('08_learner', "a method's own loss counts without its weight", "net.asked[name]*value", "value"),
+    ('08_learner', 'the truth stays where other callbacks look', "if self.training: self.learn.xb = self.xb[:2]", "pass"),
+    ('08_learner', 'a picture is paid for twice where there is only one', "coarse if self.stages == 2 else None", "coarse"),
+    # a name and a budget
+    ('08_nets', 'the next larger network, not the nearest', "size-n < n-below", "True"),
+    ('08_nets', 'half of the budget', "while size < n:", "while 2*size < n:"),
+    ('08_nets', 'true counts as one, and one as true', "return isinstance(value, bool)", "return isinstance(value, int)"),
+    ('08_nets', 'settings are taken as they come', "check_settings(kind := net_class(name), settings)", "kind = net_class(name)"),
     # any photo, any hole
     ('09_inference', 'white is what is known', "return bright >= .5", "return bright < .5"),
     ('09_inference', 'resized with what lies under the hole', "resize(img*mask, size)/share", "resize(img, size)/share"),
@@ -172,7 +180,10 @@ def code_cells(
 
 def is_exported(source): return bool({'export', 'exports', 'exporti'} & directives(source).keys())
 
-def module_of(notebook): return f"{notebook.split('_', 1)[1]}.py"
+def module_of(notebook):
+    "others/04_gated is where others/gated.py comes from"
+    path = Path(notebook)
+    return path.with_name(f"{path.name.split('_', 1)[1]}.py").as_posix()
 
 
 # to apply a mutant
@@ -220,10 +231,11 @@ def first_failure(
 ): # a dict as `failure` makes it; empty where every cell ran
     "Run a notebook's cells as nbdev_test does, and stop where one fails. For a process of its own."
     from execnb.shell import CaptureShell
-    sys.path.insert(0, str(notebook.parent.parent))
+    root = next(p for p in notebook.parents if (p/'gla_inpaint').is_dir())
+    sys.path.insert(0, str(root))
     os.chdir(notebook.parent)
     import gla_inpaint
-    if not Path(gla_inpaint.__file__).is_relative_to(notebook.parent.parent): raise RuntimeError(f'{gla_inpaint.__file__} is not the mutated copy')
+    if not Path(gla_inpaint.__file__).is_relative_to(root): raise RuntimeError(f'{gla_inpaint.__file__} is not the mutated copy')
     shell = CaptureShell(notebook, mpl_format='png')
     for cell in code_cells(notebook):
         says = directives(cell[1])
@@ -260,7 +272,7 @@ def attempt(
     with tempfile.TemporaryDirectory() as tmp:
         copy,name = Path(tmp).resolve(),f'{mutant.notebook}.ipynb'
         shutil.copytree(root/'gla_inpaint', copy/'gla_inpaint', ignore=shutil.ignore_patterns('__pycache__'))
-        (copy/'nbs').mkdir()
+        (copy/'nbs'/name).parent.mkdir(parents=True)
         if mutant.old:
             module,nb = mutated(mutant, root)
             (copy/'gla_inpaint'/module_of(mutant.notebook)).write_text(module, encoding='utf-8')

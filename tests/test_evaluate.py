@@ -286,7 +286,7 @@ def test_nothing_is_measured_twice_and_baselines_can_come_later(bench):
     first = lines(bench)
     real,asked = ev.measure,set()
     with patch.object(ev, 'measure', lambda item, keys, **k: asked.update(keys) or real(item, keys, **k)): assert run(bench, '--baselines') == 0
-    assert asked == set(METHODS[2:])
+    assert asked == set(ev.BASELINES)
     assert lines(bench)[:len(first)] == first and len(lines(bench)) == 1 + 4*3*7
     with patch.object(ev, 'measure', lambda *a, **k: pytest.fail('measured again')): assert run(bench, '--baselines') == 0
 
@@ -319,7 +319,7 @@ def test_rows_that_other_code_or_another_machine_measured_are_measured_again(ben
 def test_whatever_fills_or_measures_is_part_of_the_code_version(tmp_path):
     package = shutil.copytree(Path(ev.__file__).parent, tmp_path/'gla_inpaint', ignore=shutil.ignore_patterns('weights', '__pycache__'))
     assert ev.code_sha(package) == ev.code_sha() and ev.code_sha()[:16] in ev.measured_by() and torch.__version__ in ev.measured_by()
-    seen,files = {ev.code_sha()},list(package.glob('*.py'))
+    seen,files = {ev.code_sha()},list(package.rglob('*.py'))
     for file in [*files, package/'new.py']:
         with file.open('a') as f: f.write('\n')
         seen.add(ev.code_sha(package))
@@ -327,8 +327,8 @@ def test_whatever_fills_or_measures_is_part_of_the_code_version(tmp_path):
 
 def test_what_is_no_part_of_the_code_version_is_not_used_in_filling_or_measuring():
     package = Path(ev.__file__).parent
-    for file in (f for f in package.glob('*.py') if f.stem not in ev.APART):
-        used = set(re.findall(r'^from \.(\w+) import', file.read_text(encoding='utf-8'), re.M)) & set(ev.APART)
+    for file in (f for f in package.rglob('*.py') if f.stem not in ev.APART):
+        used = set(re.findall(r'^from \.+(\w+) import', file.read_text(encoding='utf-8'), re.M)) & set(ev.APART)
         assert used <= ({'train'} if file.stem == 'evaluate' else set()), f'{file.stem} uses {used}'
 
 def test_photos_may_move(bench, capsys):
@@ -425,7 +425,7 @@ def test_baselines_without_opencv(bench, capsys):
     with patch.dict(sys.modules, cv2=None):
         assert run(bench, '--baselines') == 1 and "gla_inpaint[baselines]" in capsys.readouterr().err
         assert run(bench, '--baselines', '--without', 'telea', '--without', 'navier-stokes') == 0
-    assert set(table(bench).method) == set(METHODS) - {'telea','navier-stokes'}
+    assert set(table(bench).method) == {'gla_inpaint', 'one-pass', *ev.BASELINES} - {'telea','navier-stokes'}
 
 def test_a_perfect_fill_is_infinite_and_the_files_stay_valid(bench):
     Image.new('RGB', (64,48), (9,9,9)).save(bench/'photos/p0.png')
@@ -441,7 +441,7 @@ def test_a_perfect_fill_is_infinite_and_the_files_stay_valid(bench):
 def test_the_table_holds_means_of_the_rows(bench):
     assert run(bench, '--baselines') == 0
     rows,t = read_rows(bench/'out/rows.csv'),table(bench)
-    assert set(t.method) == set(METHODS) and set(t.region) == {'whole','hole','time'} and set(t.metric) == {'L1','L2','SSIM','PSNR','seconds'}
+    assert set(t.method) == {'gla_inpaint', 'one-pass', *ev.BASELINES} and set(t.region) == {'whole','hole','time'} and set(t.metric) == {'L1','L2','SSIM','PSNR','seconds'}
     for r in t.itertuples():
         column = ('hole_' if r.region == 'hole' else '') + r.metric.lower()
         assert math.isclose(rows[(rows.bucket == r.bucket) & (rows.method == r.method)][column].mean(), r.mean, rel_tol=1e-3, abs_tol=1e-4) and r.low <= r.mean <= r.high

@@ -52,6 +52,18 @@ def test_one_that_is_caught(toy, capsys):
     assert (toy.root/'gla_inpaint/toy.py').read_text() == 'def double(x): return 2*x\n', 'the checkout is not touched'
 
 
+def test_one_in_a_folder_of_other_methods(toy, monkeypatch):
+    "others/04_toy belongs to others/toy.py, as far from the top as that is"
+    for folder,suffix,name in (('nbs', 'ipynb', '04_toy'), ('gla_inpaint', 'py', 'toy')):
+        (toy.root/folder/'others').mkdir()
+        first = next((toy.root/folder).glob(f'*toy.{suffix}'))
+        (toy.root/folder/'others'/f'{name}.{suffix}').write_text(first.read_text())
+    monkeypatch.setattr(mutants, 'MUTANTS', [Mutant('others/04_toy', 'thrice', '2*x', '3*x')])
+    assert main([]) == 0
+    row, = results(toy)
+    assert (row['notebook'], row['caught_by']) == ('others/04_toy', 'check-double')
+
+
 def test_survivors_make_exit_status_1(toy, capsys):
     toy(('2*x', 'x + x'),                 # the same
         ('2*x', '2*x if x == 3 else 0'),  # fails in a cell without a name

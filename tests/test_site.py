@@ -236,7 +236,7 @@ def test_faults_are_found(check, harm, says, tmp_path):
 
 def test_reference_lists_every_name():
     listed = prose(ROOT/'nbs/reference.ipynb')
-    for module in (ROOT/'gla_inpaint').glob('[a-z]*.py'):
+    for module in (ROOT/'gla_inpaint').rglob('[a-z]*.py'):
         names = next(ast.literal_eval(n.value) for n in ast.parse(module.read_text()).body if isinstance(n, ast.Assign) and getattr(n.targets[0], 'id', '') == '__all__')
         missing = [n for n in names if f'[{n}](' not in listed]
         assert not missing, f'{module.stem}: {missing} not in nbs/reference.ipynb: run make notebooks'

@@ -35,8 +35,10 @@ def test_library_is_exported(copy):
 
 
 def test_every_module_has_its_notebook():
-    modules = {p.stem for p in (ROOT/'gla_inpaint').glob('[a-z]*.py')}
-    notebooks = {p.stem.split('_', 1)[1] for p in (ROOT/'nbs').glob('[0-9]*_*.ipynb')}
+    "others/gated.py and nbs/others/04_gated.ipynb, and so on"
+    def _named(root, pattern): return [p.relative_to(root).with_suffix('') for p in root.rglob(pattern) if not any(s[0] == '.' for s in p.relative_to(root).parts)]
+    modules = set(_named(ROOT/'gla_inpaint', '[a-z]*.py'))
+    notebooks = {p.with_name(p.name.split('_', 1)[1]) for p in _named(ROOT/'nbs', '[0-9]*_*.ipynb')}
     assert modules == notebooks
 
 

@@ -39,8 +39,8 @@ def test_wheel_holds_the_library_alone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     ours = [n for n in names if '.dist-info/' not in n]
     assert all(n.startswith('gla_inpaint/') and n.endswith(('.py', '.safetensors', '.md', '/static/draw.js', '/static/draw.css')) for n in ours), ours
-    modules = {p.name for p in (ROOT/'gla_inpaint').glob('*.py')}
-    assert {n.split('/')[-1] for n in ours if n.endswith('.py')} == modules
+    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT/'gla_inpaint').rglob('*.py')}
+    assert {n for n in ours if n.endswith('.py')} == modules
     assert {'gla_inpaint/weights/default.safetensors', 'gla_inpaint/static/draw.js', 'gla_inpaint/static/draw.css'} <= set(names)
     assert any(n.endswith('licenses/LICENSE') for n in names)
 
@@ -48,7 +48,7 @@ def test_wheel_holds_the_library_alone(wheel):
 def test_works_without_the_tools(env, tmp_path):
     got = python(env, 'import nbdev', tmp_path)
     assert 'ModuleNotFoundError' in got.stderr, 'the environment must not see nbdev'
-    modules = ','.join(f'gla_inpaint.{p.stem}' for p in (ROOT/'gla_inpaint').glob('[a-z]*.py'))
+    modules = ','.join('.'.join(p.relative_to(ROOT).with_suffix('').parts) for p in (ROOT/'gla_inpaint').rglob('[a-z]*.py'))
     got = python(env, f'import gla_inpaint,{modules}; print(gla_inpaint.__file__)', tmp_path)
     assert got.returncode == 0, got.stderr
     assert 'venv/lib' in got.stdout, 'imported from the wheel, not from the checkout'

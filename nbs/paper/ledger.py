@@ -61,12 +61,14 @@ def arrives(link, places):
     return (not anchor or anchor in places[path]) if path in places else (NBS/path).is_file() and not anchor
 
 def imports(name):
-    "Is there such a name in the library? As in `mpga.MPGA.attend`."
+    "Is there such a name in the library? As in `mpga.MPGA.attend`, or `others.gated.GatedConv`."
     module,*parts = name.split('.')
     thing = importlib.import_module(f'gla_inpaint.{module}')
     try:
-        for p in parts: thing = getattr(thing, p)
-    except AttributeError: return False
+        for p in parts:
+            if hasattr(thing, '__path__'): importlib.import_module(f'{thing.__name__}.{p}')
+            thing = getattr(thing, p)
+    except (AttributeError, ModuleNotFoundError): return False
     return True
 
 def check_faults(link, books):
