@@ -20,7 +20,8 @@ def check_prune(
     prune:str, # the reading of eq. 2
 )->str: # the same
     "Raises `ValueError` unless `prune` is one of `PRUNE`."
-    if prune not in PRUNE: raise ValueError(f"prune must be one of {PRUNE}, got {prune!r}")
+    if prune not in PRUNE:
+        raise ValueError(f"prune must be one of {PRUNE}, got {prune!r}")
     return prune
 
 def mask_like(
@@ -36,7 +37,7 @@ def mask_like(
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-10
 def prune_scores(
-    rho:torch.Tensor, # correlations [...,Q,K]: a row for each query, a column for each key
+    rho:torch.Tensor, # correlations [...,Q,K], a row for each query
     m:torch.Tensor, # mask of the keys [...,1,K], 1 = known
     prune:str='multiply', # 'multiply' as printed, or 'exclude'
 )->torch.Tensor: # pruned correlations [...,Q,K]
@@ -97,7 +98,7 @@ def chosen_first(
     chosen:torch.Tensor, # [B,N] bool, which pixels are wanted
     n:int, # how many places there are, at least the most of any photo
 )->tuple: # indices [B,n], or [B,N] if n > N; real, bool, False where it is padding
-    "The wanted pixels of each photo, in their order, padded with others to equal length."
+    "The wanted pixels of each photo in order, padded with others to equal length."
     idx = chosen.int().argsort(dim=1, descending=True, stable=True)[:,:n]
     return idx,chosen.gather(1, idx)
 
@@ -119,9 +120,9 @@ def put_pixels(
     idx:torch.Tensor, # where they belong [B,n]
     n:int, # N, pixels of the map
 )->torch.Tensor: # [B,N,C]
-    "A map that is 0 but for the pixels `idx`. What is put at the same place twice is added."
+    "A map that is 0 but for the pixels `idx`. Pixels put at the same place are added."
     flat = x.new_zeros(len(x)*n, x.shape[2])
-    return flat.index_add(0, _through(idx, n), x.flatten(0,1)).view(len(x), n, x.shape[2])
+    return flat.index_add(0, _through(idx, n), x.flatten(0,1)).view(len(x), n, -1)
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-37a
 def counted_attention(
@@ -138,8 +139,8 @@ def counted_attention(
     q = F.pad(q, (0,0,0,-n%heads)).unflatten(1, (heads,-1))
     k,v = (t[:,None].expand(-1, heads, -1, -1) for t in (k, v))
     bias = count.to(q.dtype).log()[:,None,None]
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.).flatten(1, 2)
-    return out[:,:n]
+    attend = F.scaled_dot_product_attention
+    return attend(q, k, v, attn_mask=bias, scale=1.).flatten(1, 2)[:,:n]
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-38
 def per_pixel(
@@ -168,7 +169,7 @@ def pruned_attention(
     rows:torch.Tensor, # [B,N] bool, the pixels whose result is wanted
     omegas:tuple, # omega1, omega2, omega3
     prune:str='multiply', # 'multiply' or 'exclude'
-    step:int=None, # round lengths up to multiples of this; None: 256 on a GPU, 1 on a CPU
+    step:int=None, # lengths are multiples of this; None: 256 on a GPU, 1 on a CPU
 )->torch.Tensor: # psi_p [B,N,C], 0 away from `rows`
     "Eq. 1-4 for the pixels `rows` alone, with one key for the whole hole."
     known,step = m[...,0] > 0,step or (256 if x.is_cuda else 1)
@@ -229,7 +230,7 @@ class MPGA(nn.Module):
         psi:torch.Tensor, # feature map [B,C,H,W]
         mask:torch.Tensor, # M [B,1,H',W'] of any size, 1 = known
         attention:bool=False, # also return the scores
-    )->torch.Tensor: # psi_out [B,C,H,W]; with `attention` a pair: psi_out, kappa [B,N,N]
+    )->torch.Tensor: # psi_out [B,C,H,W]; with `attention` also kappa [B,N,N]
         "Raises `ValueError` if the mask has more than one channel or not psi's batch."
         m = mask_like(mask, psi)
         out = self.attend(psi, m)
