@@ -36,7 +36,7 @@ def patch_correlation(
     omega1:nn.Module, # 1x1 convolution that makes the queries
     omega2:nn.Module, # makes the keys
 )->torch.Tensor: # rho_p [K,K], K = k*k; a row for each query, a column for each key
-    "Eq. 6: how much each position of a patch has to do with each other one."
+    "Eq. 6: how similar each position of a patch is to each other one."
     return omega1(p).flatten(1).T @ omega2(p).flatten(1)
 
 def prune_correlation(
@@ -44,7 +44,7 @@ def prune_correlation(
     pm:torch.Tensor, # the same patch of the mask [1,k,k], 1 = known
     prune:str='multiply', # 'multiply' as printed, or 'exclude'
 )->torch.Tensor: # rho_pM [K,K]
-    "Eq. 7: the columns of hole positions become 0 or, where any position is known, minus infinity."
+    "Eq. 7: columns of hole positions become 0 or, where any is known, minus infinity."
     known = pm.flatten()
     if prune == 'exclude' and known.any(): return rho.masked_fill(known == 0, -math.inf)
     return rho*known
@@ -88,7 +88,8 @@ def cosine(
     a:torch.Tensor, # a patch, any shape
     b:torch.Tensor, # another, of the same shape
 )->torch.Tensor: # one number in [-1,1]
-    "Eq. 11: cosine of the angle between two patches. A norm below 1e-4 counts as 1e-4, so that 0 is similar to nothing."
+    """Eq. 11: cosine of the angle between two patches.
+    A norm below 1e-4 counts as 1e-4, so that 0 is similar to nothing."""
     a,b = (t.flatten()/t.norm().clamp(min=1e-4) for t in (a, b))
     return a @ b
 
@@ -119,21 +120,23 @@ def lay_patches(
 CANDIDATES = ('known', 'partly', 'all')
 
 def candidate_numbers(
-    masks:list, # for each patch what of M it matches and what it pastes: [1,k,k] and [1,l,l]
+    masks:list, # for each patch what of M it matches and pastes: [1,k,k] and [1,l,l]
     candidates:str, # 'known', 'partly' or 'all'
 )->list: # numbers of the patches that may be pasted
-    "Section 4.2: patches of the background. Where there are none of a kind, the next kind."
+    """Section 4.2: patches of the background.
+    Where there are none of a kind, the next kind."""
     some = dict(known=[i for i,(a,b) in enumerate(masks) if a.all() and b.all()],
                 partly=[i for i,(a,b) in enumerate(masks) if a.any() and b.any()],
                 all=list(range(len(masks))))
-    return next(some[k] for k in CANDIDATES[CANDIDATES.index(candidates):] if some[k])
+    kinds = CANDIDATES[CANDIDATES.index(candidates):]
+    return next(some[kind] for kind in kinds if some[kind])
 
 # %% ../nbs/03_gla.ipynb #03_gla-28
 def paste_side(
     patch:int, # side of a matched patch
     rate:int, # every `rate`-th pixel is matched
 )->int: # side of a pasted patch, in pixels of the full map
-    "Pasted patches are twice as wide as their distance; with rate 1 they are the matched ones."
+    "Twice the distance of patches; with rate 1 pasted patches are the matched ones."
     return patch if rate == 1 else 2*rate
 
 def one_literal(
@@ -149,8 +152,9 @@ def one_literal(
 )->torch.Tensor: # [C,H,W]
     "Eq. 6-12 for one photo."
     (h,w),side = psi.shape[-2:],paste_side(patch, rate)
-    match,paste = ([(y-before,x-before) for y in range(0, h, rate) for x in range(0, w, rate)]
-                   for before in (patch//2*rate, (side-rate)//2)) # corners
+    places = [(y,x) for y in range(0, h, rate) for x in range(0, w, rate)]
+    def _corners(before): return [(y-before,x-before) for y,x in places]
+    match,paste = _corners(patch//2*rate),_corners((side-rate)//2)
     def _both(t, i): return cut(t, *match[i], patch, rate),cut(t, *paste[i], side)
     masks = [_both(m, i) for i in range(len(match))]
     fill = partial(fill_patch, omegas=omegas, prune=prune)
@@ -160,9 +164,11 @@ def one_literal(
     for at in match:
         place = cut(psi_out, *at, patch, rate)
         s = torch.stack([cosine(p, place) for p,_ in pool])
-        mixed.append(sum(share*p for share,(_,p) in zip(candidate_scores(s, scale), pool)))
+        shares = candidate_scores(s, scale)
+        mixed.append(sum(share*p for share,(_,p) in zip(shares, pool)))
     return lay_patches(mixed, paste, (h,w))
 
+# %% ../nbs/03_gla.ipynb #03_gla-28a
 def gla_literal(
     psi:torch.Tensor, # feature map [B,C,H,W]
     mask:torch.Tensor, # M [B,1,H',W'] of any size, 1 = known
@@ -175,12 +181,14 @@ def gla_literal(
     prune:str='multiply', # 'multiply' as printed, or 'exclude'
     candidates:str='known', # which patches may be pasted: 'known', 'partly' or 'all'
 )->torch.Tensor: # [B,C,H,W]
-    """Eq. 1-12, one patch at a time. Slow; for checking.
-    Ours, as the paper does not say it: `scale`, `rate` (two resolutions), overlaps averaged."""
+    """Eq. 1-12, one patch at a time. Slow; for checking. Ours, as the paper does not
+    say it: `scale`, `rate` (two resolutions), overlaps averaged."""
     omegas = omega1,omega2,omega3
-    psi_out = mpga_literal(psi, mask, *omegas, prune)                               # eq. 1-5
+    # eq. 1-5
+    psi_out = mpga_literal(psi, mask, *omegas, prune)
     photos = zip(psi, mask_like(mask, psi), psi_out)
-    return torch.stack([one_literal(*one, omegas, patch, rate, scale, prune, candidates) for one in photos])
+    how = omegas,patch,rate,scale,prune,candidates
+    return torch.stack([one_literal(*one, *how) for one in photos])
 
 # %% ../nbs/03_gla.ipynb #03_gla-34
 def products(
@@ -189,7 +197,8 @@ def products(
 )->torch.Tensor: # [...,Q,K], float32 or float64
     "Inner products of all pairs, in float32 at least, also under autocast."
     dtype = torch.promote_types(q.dtype, torch.float32)
-    with torch.autocast(q.device.type, enabled=False): return q.to(dtype) @ k.to(dtype).mT
+    with torch.autocast(q.device.type, enabled=False):
+        return q.to(dtype) @ k.to(dtype).mT
 
 # %% ../nbs/03_gla.ipynb #03_gla-37
 def unit(
@@ -210,11 +219,6 @@ def match_patches(
     return s.softmax(-1)
 
 # %% ../nbs/03_gla.ipynb #03_gla-41b
-SCORES = 2**22 # numbers held at a time where rows of scores are taken one after the other: 16 MB in float32
-
-# 16 times as many on a GPU, to which short pieces are no work
-def _at_once(x): return SCORES*(16 if x.is_cuda else 1)
-
 def patch_pixels(
     x:torch.Tensor, # padded maps, channels last [B,H,W,C]
     margin:int, # pixels around each
@@ -222,12 +226,15 @@ def patch_pixels(
     stride:int, # distance between patches
     step:int=1, # distance between a patch's pixels
 )->torch.Tensor: # [B,N,kernel*kernel]
-    "The numbers of each patch's pixels, where the pixels of all maps are counted through."
+    "The numbers of each patch's pixels, with the pixels of all maps counted through."
     (b,h,w),dev = x.shape[:3],x.device
     first = margin-(kernel*step-stride)//2
-    def _line(n): return torch.arange(first, first+n-2*margin, stride, device=dev)[:,None] + step*torch.arange(kernel, device=dev)
+    def _line(n):
+        starts = torch.arange(first, first+n-2*margin, stride, device=dev)
+        return starts[:,None] + step*torch.arange(kernel, device=dev)
     number = torch.arange(b*h*w, device=dev).view(b, h, w)
-    return number[:,_line(h)[:,None,:,None],_line(w)[None,:,None]].reshape(b, -1, kernel*kernel)
+    rows,cols = _line(h)[:,None,:,None],_line(w)[None,:,None]
+    return number[:,rows,cols].reshape(b, -1, kernel*kernel)
 
 def take_patches(
     x:torch.Tensor, # padded maps, channels last [B,H,W,C]
@@ -235,6 +242,13 @@ def take_patches(
 )->torch.Tensor: # [*idx.shape,C]
     "Patches from the numbers of their pixels."
     return x.flatten(0,2).index_select(0, idx.flatten()).view(*idx.shape, x.shape[-1])
+
+# %% ../nbs/03_gla.ipynb #03_gla-41g
+# numbers held at a time where rows of scores are taken in turn: 16 MB in float32
+SCORES = 2**22
+
+# 16 times as many on a GPU, to which short pieces are no work
+def _at_once(x): return SCORES*(16 if x.is_cuda else 1)
 
 def fill_patches(
     x:torch.Tensor, # padded features, channels last [B,H,W,C]
@@ -258,6 +272,7 @@ def fill_patches(
         p.index_copy_(0, some, filled.to(p.dtype))
     return p.unflatten(0, (len(x), -1))
 
+# %% ../nbs/03_gla.ipynb #03_gla-41j
 def mix_rows(
     psi_out:torch.Tensor, # the global step's output, padded, channels last [B,H,W,C]
     match:torch.Tensor, # numbers of the pixels of some places' patches [B,n,K]
@@ -275,19 +290,23 @@ def mix_patches(
     match:torch.Tensor, # numbers of the pixels of each place's patch [B,N,K]
     pool:torch.Tensor, # candidates as unit vectors [B,N,K*C]
     paste:torch.Tensor, # what is pasted for each [B,N,L,C]
-    lay:torch.Tensor, # numbers of the pixels on which each place's mixture is laid [B,N,L]
+    lay:torch.Tensor, # numbers of the pixels on which each mixture is laid [B,N,L]
     scale:float=50., # factor of eq. 12
     allowed:torch.Tensor=None, # which candidates there are [B,N] bool; None: all
 )->torch.Tensor: # padded map [B,H,W,C]
-    "Eq. 11, 12, and the mixtures laid down: on each pixel the mean of those that lie there. Memory is linear in N."
+    """Eq. 11, 12, and the mixtures laid down: on each pixel the mean of those that
+    lie there. Memory is linear in N."""
     shape,paste,(b,n,_) = psi_out.shape,paste.flatten(2),match.shape
-    rows = max(1, _at_once(psi_out)//(b*n))
-    run = partial(checkpoint, mix_rows, use_reentrant=False, preserve_rng_state=False) if torch.is_grad_enabled() else mix_rows
+    rows,run = max(1, _at_once(psi_out)//(b*n)),mix_rows
+    if torch.is_grad_enabled():
+        run = partial(checkpoint, run, use_reentrant=False, preserve_rng_state=False)
     total = count = None
     for places,corners in zip(match.split(rows, 1), lay.split(rows, 1)):
         to = corners.flatten()
         y = run(psi_out, places, pool, paste, scale, allowed).view(len(to), -1)
-        if total is None: total,count = y.new_zeros(shape[:3].numel(), y.shape[1]),y.new_zeros(shape[:3].numel())
+        if total is None:
+            pixels = shape[:3].numel()
+            total,count = y.new_zeros(pixels, y.shape[1]),y.new_zeros(pixels)
         total.index_add_(0, to, y)
         count.index_add_(0, to, y.new_ones(len(to)))
     return (total/count.clamp(min=1)[:,None]).view(shape)
@@ -303,39 +322,49 @@ def matching_grid(
     return grid
 
 def background(
-    m:torch.Tensor, # padded mask, channels last [B,H,W,1], 1 = known, 0 = hole or outside
+    m:torch.Tensor, # padded mask, channels last [B,H,W,1], 1 = known
     match:torch.Tensor, # numbers of the pixels that each patch matches [B,N,K]
     paste:torch.Tensor, # numbers of those that it pastes [B,N,L]
     candidates:str='known', # 'known', 'partly' or 'all'
 )->torch.Tensor: # [B,N] bool, which patches may be pasted
     "Patches of the wanted kind; for a photo that has none, those of the next kind."
-    share = torch.stack([take_patches(m, idx).flatten(2).mean(2) for idx in (match, paste)])
+    shares = [take_patches(m, idx).flatten(2).mean(2) for idx in (match, paste)]
+    share = torch.stack(shares)
     kinds = (share == 1).all(0),(share > 0).all(0),(share >= 0).all(0)
     allowed,*others = kinds[CANDIDATES.index(candidates):]
-    for kind in others: allowed = torch.where(allowed.any(1, keepdim=True), allowed, kind)
+    for kind in others:
+        allowed = torch.where(allowed.any(1, keepdim=True), allowed, kind)
     return allowed
 
+# %% ../nbs/03_gla.ipynb #03_gla-43e
 class GLA(MPGA):
-    "Global and local attention (eq. 1-12, section 3.2.2): the map rebuilt from patches. The same three omegas serve both levels."
+    """Global and local attention (eq. 1-12, section 3.2.2): the map rebuilt
+    from patches. The same three omegas serve both levels."""
     def __init__(self,
         channels:int, # C, of the feature map
         patch:int=3, # side of a matched patch, odd
-        rate:int=2, # every `rate`-th pixel is matched; pasted patches are 2*rate wide (with rate 1: `patch`)
+        rate:int=2, # every `rate`-th pixel is matched; pasted patches are 2*rate wide
         scale:float=50., # factor of eq. 12
-        prune:str='multiply', # hole keys score 0, 'multiply' as printed, or 'exclude': get no attention at all
-        candidates:str='known', # which patches may be pasted: known throughout; 'partly': in part; 'all'
+        prune:str='multiply', # hole keys score 0, or 'exclude': get no attention at all
+        candidates:str='known', # patches to paste: 'known', 'partly' or 'all'
     ):
         super().__init__(channels, prune)
-        if candidates not in CANDIDATES: raise ValueError(f"candidates must be one of {CANDIDATES}, got {candidates!r}")
-        if patch < 1 or patch%2 == 0: raise ValueError(f"patch must be odd, to have a centre: take 3 or 5, not {patch}")
-        if rate < 1: raise ValueError(f"rate must be 1 (match every pixel) or more, got {rate}")
+        if candidates not in CANDIDATES:
+            raise ValueError(f"candidates must be one of {CANDIDATES}, "
+                             f"got {candidates!r}")
+        if patch < 1 or patch%2 == 0:
+            raise ValueError("patch must be odd, to have a centre: "
+                             f"take 3 or 5, not {patch}")
+        if rate < 1:
+            raise ValueError(f"rate must be 1 (match every pixel) or more, got {rate}")
         self.patch,self.rate,self.scale,self.candidates = patch,rate,scale,candidates
-        self.margin = rate*max(1, patch//2) # how far patches reach out of the map
+        # how far patches reach out of the map
+        self.margin = rate*max(1, patch//2)
 
     def around(self,
         x:torch.Tensor, # maps [B,C,H,W]
-    )->torch.Tensor: # channels last [B,H'+2*margin,W'+2*margin,C], H' and W' multiples of the rate
-        "The maps with 0 around them, as far as patches reach."
+    )->torch.Tensor: # [B,H'+2*margin,W'+2*margin,C], H' and W' multiples of the rate
+        "The maps, channels last, with 0 around them, as far as patches reach."
         a,r,(h,w) = self.margin,self.rate,x.shape[-2:]
         return F.pad(x.permute(0,2,3,1), (0,0,a,a+(-w%r),a,a+(-h%r))).contiguous()
 
@@ -352,23 +381,26 @@ class GLA(MPGA):
     def patches(self,
         psi:torch.Tensor, # feature map [B,C,H,W]
         m:torch.Tensor, # mask at psi's size [B,1,H,W], 1 = known
-    )->tuple: # p' to match [B,N,K,C] and to paste [B,N,L,C]; the numbers of their pixels [B,N,K], [B,N,L]; which are candidates [B,N]
-        "Eq. 6-10: what can be pasted, and by what it is found."
+    )->tuple: # p' to match and to paste, numbers of their pixels, and the candidates
+        """Eq. 6-10: what can be pasted, and by what it is found. Patches [B,N,K,C] and
+        [B,N,L,C], numbers [B,N,K] and [B,N,L], candidates [B,N] bool."""
         x,m = self.around(psi),self.around(m)
         qkv = [per_pixel(omega, x) for omega in (self.omega1, self.omega2, self.omega3)]
         match = patch_pixels(x, self.margin, self.patch, self.rate, self.rate)
-        paste = patch_pixels(x, self.margin, paste_side(self.patch, self.rate), self.rate)
+        side = paste_side(self.patch, self.rate)
+        paste = patch_pixels(x, self.margin, side, self.rate)
         allowed = background(m, match, paste, self.candidates)
-        pool = self.prune_patches(x, m, qkv, match, allowed)
-        pasted = pool if self.rate == 1 else self.prune_patches(x, m, qkv, paste, allowed)
+        pool = pasted = self.prune_patches(x, m, qkv, match, allowed)
+        if self.rate > 1: pasted = self.prune_patches(x, m, qkv, paste, allowed)
         return pool,pasted,match,paste,allowed
 
     def forward(self,
         psi:torch.Tensor, # feature map [B,C,H,W]
         mask:torch.Tensor, # M [B,1,H',W'] of any size, 1 = known
         attention:bool=False, # also return the scores
-    )->torch.Tensor: # [B,C,H,W]; with `attention` a pair of it and kappa_s [B,N,N], N = ceil(H/rate)*ceil(W/rate)
-        "Raises `ValueError` if the mask has more than one channel or not psi's batch."
+    )->torch.Tensor: # [B,C,H,W]; with `attention` also kappa_s [B,N,N]
+        """N is ceil(H/rate)*ceil(W/rate). Raises `ValueError` if the mask has more than
+        one channel or not psi's batch."""
         a,(h,w),m = self.margin,psi.shape[-2:],mask_like(mask, psi)
         # eq. 1-5
         psi_out = self.around(self.attend(psi, m, matching_grid(psi, self.rate)))
@@ -379,4 +411,5 @@ class GLA(MPGA):
         out = mix_patches(psi_out, match, pool, paste, lay, self.scale, allowed)
         out = out[:,a:a+h,a:a+w].permute(0,3,1,2)
         if not attention: return out
-        return out,match_patches(take_patches(psi_out, match), pool, self.scale, allowed)
+        place = take_patches(psi_out, match)
+        return out,match_patches(place, pool, self.scale, allowed)

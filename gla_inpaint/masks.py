@@ -17,11 +17,15 @@ from PIL import Image, ImageDraw
 def mask_from_hole(
     hole, # [H,W] or [n,H,W], True or 1 = hole; values between 0 and 1 are cut at 0.5
 )->torch.Tensor: # float mask [1,H,W] or [n,1,H,W], 1 = known, 0 = hole
-    "The mask M (section 3.1.1) of one hole, or of a stack of them. ValueError where a value is not from 0 to 1."
+    """The mask M (section 3.1.1) of one hole, or of a stack of them.
+    ValueError where a value is not from 0 to 1."""
     hole = np.asarray(hole)
-    if not ((hole >= 0) & (hole <= 1)).all(): raise ValueError("a hole is True or False, or from 0 to 1: divide an 8-bit picture by 255")
+    if not ((hole >= 0) & (hole <= 1)).all():
+        raise ValueError("a hole is True or False, or from 0 to 1: "
+                         "divide an 8-bit picture by 255")
     return torch.from_numpy(hole <= .5).float().unsqueeze(-3)
 
+# %% ../nbs/00_masks.ipynb #00_masks-06b
 def hole_ratio(
     hole, # [H,W] bool, True = hole, or a canvas of `paint`
 )->float: # share of pixels in the hole, 0 to 1
@@ -30,7 +34,8 @@ def hole_ratio(
     return np.count_nonzero(hole)/hole.size
 
 # %% ../nbs/00_masks.ipynb #00_masks-13
-BRUSH = (12/362, 40/362) # thinnest and thickest brush, as a share of the diagonal: 12 and 40 pixels at 256x256
+# thinnest and thickest brush, as a share of the diagonal: 12 and 40 pixels at 256x256
+BRUSH = (12/362, 40/362)
 
 def _seed(seed): return torch.randint(2**62, ()).item() if seed is None else seed
 def _rng(seed): return np.random.default_rng(_seed(seed))
@@ -40,15 +45,18 @@ def free_form_stroke(
     rng:np.random.Generator, # where the randomness comes from
     brush:tuple=BRUSH, # thinnest and thickest brush, as a share of the diagonal
 )->tuple: # corners [V,2] as (x, y) and the brush's width, both in pixels
-    "One stroke that goes to and fro, in the manner of gated convolution (section 4): 4 to 12 steps, 48 to 96 degrees up or down."
+    """One stroke that goes to and fro, in the manner of gated convolution (section 4):
+    4 to 12 steps, 48 to 96 degrees up or down."""
     (h,w),n = size,rng.integers(4, 13)
     diag = math.hypot(h, w)
     heading = rng.uniform(4*math.pi/15, 8*math.pi/15, n)*(-1)**np.arange(n)
     step = rng.normal(diag/8, diag/16, n).clip(0, diag/4)
-    moves = np.stack([step*np.cos(heading), step*np.sin(heading)], 1)*rng.choice([-1, 1], 2)
+    moves = np.stack([step*np.cos(heading), step*np.sin(heading)], 1)
+    moves = moves*rng.choice([-1, 1], 2)
     x,y = rng.uniform(0, (w, h)).tolist()
     pts = [(x, y)]
-    for dx,dy in moves.tolist(): # plain numbers: far quicker than arrays of two
+    # plain numbers: far quicker than arrays of two
+    for dx,dy in moves.tolist():
         x,y = min(max(x+dx, 0.), w-1.),min(max(y+dy, 0.), h-1.)
         pts.append((x, y))
     return np.array(pts),rng.uniform(*brush)*diag
@@ -71,18 +79,21 @@ def _check_size(size):
     "(height, width), or an error that says what is wrong"
     hw = tuple(size) if isinstance(size, (tuple, list)) else ()
     if len(hw) == 2 and all(isinstance(s, Integral) and s > 0 for s in hw): return hw
-    raise ValueError(f"size must be (height, width), two whole numbers above 0, got {size}")
+    raise ValueError("size must be (height, width), two whole numbers above 0, "
+                     f"got {size}")
 
 def free_form_hole(
     size:tuple, # (height, width) in pixels
-    seed=None, # int, sequence of ints or numpy Generator; None draws a seed from torch's generator
+    seed=None, # int, ints or numpy Generator; None draws a seed from torch's generator
     strokes:tuple=(1,3), # fewest and most strokes
     brush:tuple=BRUSH, # thinnest and thickest brush, as a share of the diagonal
 )->np.ndarray: # hole [H,W] bool, True = hole
-    "One random hole of a few strokes, in the manner of gated convolution (section 4). Its ratio is left to chance. ValueError for a bad size."
+    """One random hole of a few strokes, in the manner of gated convolution (section 4).
+    Its ratio is left to chance. ValueError for a bad size."""
     size,rng = _check_size(size),_rng(seed)
     canvas = Image.new('L', size[::-1])
-    for _ in range(rng.integers(strokes[0], strokes[1]+1)): canvas = paint(canvas, *free_form_stroke(size, rng, brush))
+    for _ in range(rng.integers(strokes[0], strokes[1]+1)):
+        canvas = paint(canvas, *free_form_stroke(size, rng, brush))
     return np.asarray(canvas) > 0
 
 # %% ../nbs/00_masks.ipynb #00_masks-27
@@ -91,7 +102,8 @@ def cut_stroke(
     share:float, # of the stroke's length to keep, 0 to 1
 )->np.ndarray: # corners of what is kept, the last one where it was cut
     "The first part of a stroke."
-    along = np.concatenate([[0], np.linalg.norm(np.diff(pts, axis=0), axis=1).cumsum()])
+    lengths = np.linalg.norm(np.diff(pts, axis=0), axis=1)
+    along = np.concatenate([[0], lengths.cumsum()])
     end = share*along[-1]
     last = [np.interp(end, along, p) for p in pts.T]
     return np.vstack([pts[:max(1, np.searchsorted(along, end))], last])
@@ -103,7 +115,7 @@ def fit_stroke(
     width:float, # of the brush, in pixels
     target:float, # hole ratio to come close to
     ratio:tuple, # (low, high) to land in, high excluded
-)->Image.Image|None: # the canvas with the cut stroke, None if no cut lands in the bucket
+)->Image.Image|None: # the canvas with the cut stroke; None if no cut will do
     "Cut the last stroke short, by bisection, so that the hole has the ratio asked for."
     (lo,hi),short,long,best = ratio,0.,1.,None
     for _ in range(12):
@@ -121,19 +133,23 @@ def fit_stroke(
 def _check_ratio(ratio, size):
     "An error that says what is wrong, if no hole can have this ratio"
     if np.shape(ratio) != (2,) or not 0 <= ratio[0] < ratio[1] <= 1:
-        raise ValueError(f"ratio must be (low, high) with 0 <= low < high <= 1, got {ratio}")
+        raise ValueError("ratio must be (low, high) with 0 <= low < high <= 1, "
+                         f"got {ratio}")
     (lo,hi),n = ratio,size[0]*size[1]
-    few = max(1, round(lo*n)) # the fewest pixels that are enough: this, or one more
+    # the fewest pixels that are enough: this, or one more
+    few = max(1, round(lo*n))
     if not any(lo <= k/n < hi for k in (few, few+1)):
-        raise ValueError(f"no hole has a ratio from {lo} up to {hi} at size {size}: one pixel of {n} is {1/n:.2g}")
+        raise ValueError(f"no hole has a ratio from {lo} up to {hi} at size {size}: "
+                         f"one pixel of {n} is {1/n:.2g}")
 
 def hole_of_ratio(
     size:tuple, # (height, width) in pixels
     ratio:tuple=(.2,.3), # (low, high) share of pixels in the hole, high excluded
-    seed=None, # int, sequence of ints or numpy Generator; None draws a seed from torch's generator
+    seed=None, # int, ints or numpy Generator; None draws a seed from torch's generator
     brush:tuple=BRUSH, # thinnest and thickest brush, as a share of the diagonal
 )->np.ndarray: # hole [H,W] bool, True = hole
-    "One free-form hole whose ratio is even over [low, high). ValueError for a bad size, a bad ratio, or one that no hole has."
+    """One free-form hole whose ratio is even over [low, high).
+    ValueError for a bad size, a bad ratio, or one that no hole has."""
     size = _check_size(size)
     _check_ratio(ratio, size)
     rng,canvas = _rng(seed),Image.new('L', size[::-1])
@@ -141,19 +157,24 @@ def hole_of_ratio(
     for _ in range(1000):
         pts,width = free_form_stroke(size, rng, brush)
         trial = paint(canvas, pts, width)
-        if hole_ratio(trial) < target: canvas = trial; continue
+        if hole_ratio(trial) < target:
+            canvas = trial
+            continue
         fitted = fit_stroke(canvas, pts, width, target, ratio)
         if fitted is not None: return np.asarray(fitted) > 0
         brush = brush[0]/2,brush[1]/2
-    raise ValueError(f"1000 strokes did not make a hole with a ratio from {ratio[0]} up to {ratio[1]} at size {size}")
+    raise ValueError(f"1000 strokes did not make a hole with a ratio from {ratio[0]} "
+                     f"up to {ratio[1]} at size {size}")
 
+# %% ../nbs/00_masks.ipynb #00_masks-35b
 def holes_in_ratio(
     n:int, # how many holes, 0 or more
     size:tuple, # (height, width) in pixels
     ratio:tuple=(.2,.3), # (low, high) share of pixels in each hole, high excluded
     seed=0, # int or sequence of ints; None draws a seed from torch's generator
 )->np.ndarray: # holes [n,H,W] bool, True = hole
-    "`n` free-form holes, each ratio in [low, high). ValueError as `hole_of_ratio`, and for a negative `n`."
+    """`n` free-form holes, each ratio in [low, high).
+    ValueError as `hole_of_ratio`, and for a negative `n`."""
     if n < 0: raise ValueError(f"n must be 0 or more, got {n}")
     seed,holes = _seed(seed),np.zeros((n, *_check_size(size)), dtype=bool)
     _check_ratio(ratio, size)

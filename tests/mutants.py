@@ -52,7 +52,7 @@ MUTANTS = [Mutant(*m) for m in [
     ('03_gla', 'what lies outside the map counts as known', "self.around(psi),self.around(m)", "self.around(psi),1-self.around(1-m)"),
     ('03_gla', 'matched pixels side by side: the dilation is missing', "self.patch, self.rate, self.rate)", "self.patch, self.rate)"),
     ('03_gla', 'patches are pasted raw, holes and all', "self.prune_patches(x, m, qkv, paste, allowed)", "take_patches(x, paste)"),
-    ('03_gla', "candidates: the hole's own patches too, unasked", "candidates:str='known', # which patches may be pasted: known throughout", "candidates:str='all', # which patches may be pasted: known throughout"),
+    ('03_gla', "candidates: the hole's own patches too, unasked", "candidates:str='known', # patches to paste", "candidates:str='all', # patches to paste"),
     ('03_gla', 'candidates: what is pasted may hold a hole', "(share == 1).all(0)", "(share[0] == 1)"),
     ('03_gla', 'candidates: partly known means half known', "(share > 0).all(0)", "(share > .5).all(0)"),
     ('03_gla', 'candidates: no fallback where there are none', "for kind in others:", "for kind in others[:0]:"),

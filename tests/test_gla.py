@@ -1,7 +1,7 @@
 """Which patches GLA may paste: what a notebook would not teach"""
 import pytest, torch
 from gla_inpaint.generator import Inpainter
-from gla_inpaint.gla import CANDIDATES, GLA, gla_literal
+from gla_inpaint.gla import CANDIDATES, GLA, gla_literal, matching_grid, products
 from gla_inpaint.inference import load_inpainter, save_inpainter
 
 
@@ -77,3 +77,51 @@ def test_a_file_from_before_runs_as_it_was_trained(tmp_path):
     net = load_inpainter(tmp_path/'old.safetensors', 'cpu')
     assert (net.candidates, net.scale) == ('all', 10.)
     assert (net.refine.attention.candidates, net.refine.attention.scale) == ('all', 10.)
+
+
+# ---- in practice
+
+@pytest.fixture
+def wide_net():
+    "With 128 channels, as the network has it: net, psi and mask"
+    torch.manual_seed(42)
+    return GLA(128),torch.randn(2, 128, 16, 16),(torch.rand(2, 1, 64, 64) > .25).float()
+
+
+@pytest.mark.parametrize('wrong,says', [
+    (lambda: GLA(8, patch=4), 'patch must be odd'), (lambda: GLA(8, rate=0), 'rate must be 1'),
+    (lambda: GLA(8)(torch.zeros(2, 8, 4, 4), torch.ones(1, 1, 4, 4)), 'mask must be'),
+    (lambda: GLA(8)(torch.zeros(2, 8, 4, 4), torch.ones(2, 4, 4)), 'mask must be')])
+def test_what_cannot_work_is_refused_with_what_would(wrong, says):
+    with pytest.raises(ValueError, match=says): wrong()
+
+
+# the same numbers, in every second place of the memory
+def spread(t): return torch.stack([t, -t], -1)[...,0]
+
+@pytest.mark.parametrize('laid', [lambda p, m: (spread(p), spread(m)), lambda p, m: (p.to(memory_format=torch.channels_last), m), lambda p, m: (p.mT.contiguous().mT, m)],
+                         ids=['strided', 'channels last', 'transposed'])
+def test_the_layout_of_the_input_does_not_matter(wide_net, laid):
+    net,psi,mask = wide_net
+    with torch.no_grad(): torch.testing.assert_close(net(*laid(psi, mask)), net(psi, mask), rtol=0, atol=1e-5)
+
+
+def test_bfloat16_under_autocast(wide_net):
+    "The map comes out close, the scores stay in float32, the gradients are finite"
+    net,psi,mask = wide_net
+    with torch.no_grad(): out,kappa = net(psi, mask, attention=True)
+    with torch.autocast('cpu', torch.bfloat16): half,kappa_half = net(psi, mask, attention=True)
+    half.float().pow(2).mean().backward()
+    assert half.dtype == torch.bfloat16 and (half-out).abs().max() < .02*out.abs().max()
+    assert all(p.grad.isfinite().all() for p in net.parameters())
+    assert kappa_half.dtype == products(half, half).dtype == torch.float32
+    torch.testing.assert_close(kappa_half, kappa, rtol=0, atol=1e-3)
+    torch.testing.assert_close(kappa_half.sum(-1), torch.ones(2, 8*8))
+
+
+def test_the_global_step_is_asked_on_the_matching_grid_alone():
+    torch.manual_seed(0)
+    net,psi,mask = GLA(3),torch.randn(2, 3, 5, 6),(torch.rand(2, 1, 5, 6) > .4).float()
+    with torch.no_grad(): some,every = net.attend(psi, mask, matching_grid(psi, 2)),net.attend(psi, mask)
+    torch.testing.assert_close(some[...,::2,::2], every[...,::2,::2], rtol=0, atol=1e-6)
+    assert (some != every).any(), 'elsewhere they differ, and nothing reads it'
