@@ -1,6 +1,6 @@
 """The numbers of tables.ipynb, from photographs of your own.
 
-    python nbs/paper/tables.py PHOTOS [--weights W] [--name NAME] [--work FOLDER]
+    python nbs/paper/paper_tables.py PHOTOS [--weights W] [--name NAME] [--work FOLDER]
 
 fills 100 holes of 256x256 in each bucket with every method, and writes results/photos-256.csv (the tables) and results/photos-256-psnr.csv (each pair).
 With --name it measures the network alone, and writes results/NAME-256.csv, such as those that the model card shows beside the first.
