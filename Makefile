@@ -40,9 +40,11 @@ notebooks: install  ## run all notebooks anew and store their outputs
 	for nb in $(NOTEBOOKS); do jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.store_widget_state=False --ExecutePreprocessor.coalesce_streams=True $$nb || exit 1; done
 	$(MAKE) sync
 
-readme:  ## README.md from nbs/index.ipynb
-	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp|code-fold)' nbs/index.ipynb | sed -E 's#\]\((images/|paper/|tutorials/|reference|[0-9][^)]*ipynb)#](nbs/\1#g' \
-	  | awk '/^```/ { print (!f && $$0 == "```") ? "```python" : $$0; f = !f; next } { print }' > README.md.new
+readme:  ## README.md from nbs/index.ipynb: without the site's boxes, and without code that the site does not show either
+	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp|code-fold)' nbs/index.ipynb \
+	  | sed -E 's#\]\((images/|paper/|tutorials/|reference|[0-9][^)]*ipynb)#](nbs/\1#g; s#src="images/#src="nbs/images/#g; s#^:::.*##' \
+	  | awk '/^```/ { if (f && !skip) print; held = f ? "" : $$0 == "```" ? "```python" : $$0; f = !f; skip = 0; next } held != "" { skip = /^#\| echo: false/; if (!skip) print held; held = "" } !skip { print }' \
+	  | cat -s > README.md.new
 	test -s README.md.new && mv README.md.new README.md
 
 address: install  ## after changing git_url in settings.ini: the same in the notebooks' first cells
