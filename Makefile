@@ -1,6 +1,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+KATEX := 0.16.22
+KATEX_SHA256 := e9e0d167db3175481cbadaff38e8d90b130f6a3ddb451a47e43c577fd511f365
 NOTEBOOKS = $(sort $(shell find nbs -name '*.ipynb' -not -path '*/.*' -not -path '*/_*'))
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -38,9 +40,11 @@ notebooks: install  ## run all notebooks anew and store their outputs
 	for nb in $(NOTEBOOKS); do jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.store_widget_state=False --ExecutePreprocessor.coalesce_streams=True $$nb || exit 1; done
 	$(MAKE) sync
 
-readme:  ## README.md from nbs/index.ipynb
-	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp|code-fold)' nbs/index.ipynb | sed -E 's#\]\((images/|paper/|tutorials/|reference|[0-9][^)]*ipynb)#](nbs/\1#g' \
-	  | awk '/^```/ { print (!f && $$0 == "```") ? "```python" : $$0; f = !f; next } { print }' > README.md.new
+readme:  ## README.md from nbs/index.ipynb: without the site's boxes, and without code that the site does not show either
+	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp|code-fold)' nbs/index.ipynb \
+	  | sed -E 's#\]\((images/|paper/|tutorials/|reference|[0-9][^)]*ipynb)#](nbs/\1#g; s#src="images/#src="nbs/images/#g; s#^:::.*##' \
+	  | awk '/^```/ { if (f && !skip) print; held = f ? "" : $$0 == "```" ? "```python" : $$0; f = !f; skip = 0; next } held != "" { skip = /^#\| echo: false/; if (!skip) print held; held = "" } !skip { print }' \
+	  | cat -s > README.md.new
 	test -s README.md.new && mv README.md.new README.md
 
 address: install  ## after changing git_url in settings.ini: the same in the notebooks' first cells
@@ -52,8 +56,20 @@ address: install  ## after changing git_url in settings.ini: the same in the not
 docs:  ## the site, in _docs/ (needs the quarto program)
 	@command -v quarto >/dev/null || { echo "The site needs quarto, which is no Python package: get it from quarto.org, then run make docs again."; exit 1; }
 	$(MAKE) install
-	$(MAKE) readme pages
+	$(MAKE) readme nbs/katex/$(KATEX) pages
 	nbdev_docs
+
+# what sets the equations, by name, version and checksum; it becomes part of the site
+nbs/katex/$(KATEX):
+	@command -v npm >/dev/null || { echo "The equations need KaTeX, which npm fetches: get npm from nodejs.org, then run make docs again."; exit 1; }
+	rm -rf nbs/katex .katex
+	mkdir -p nbs/katex .katex
+	cd .katex && npm pack --silent katex@$(KATEX)
+	$(BIN)/python -c "import hashlib, sys; sys.exit(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest() != sys.argv[2] and 'this is not the KaTeX that we know')" .katex/katex-$(KATEX).tgz $(KATEX_SHA256)
+	tar -xzf .katex/katex-$(KATEX).tgz -C .katex
+	cd .katex/package && cp -r LICENSE dist/katex.min.js dist/katex.min.css dist/fonts ../../nbs/katex/
+	rm -r .katex
+	touch $@
 
 .PHONY: pages
 pages:
@@ -70,5 +86,5 @@ mutants: install  ## wrong versions of the library, one at a time: fails where t
 	$(BIN)/python tests/mutants.py
 
 clean:  ## remove what was built (not $(VENV), not demo/)
-	rm -rf build dist _docs _proc *.egg-info .pytest_cache nbs/.quarto
+	rm -rf build dist _docs _proc *.egg-info .pytest_cache nbs/.quarto nbs/katex .katex
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

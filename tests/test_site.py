@@ -1,9 +1,11 @@
 "The site: what leads somewhere arrives, what is shown can be read, and nbdev makes its pages without a warning."
 import ast, base64, json, os, re, shutil, statistics, subprocess, sys
 from configparser import ConfigParser
+from io import BytesIO
 from pathlib import Path
 
 import pytest, yaml
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT/'nbs/paper'))
@@ -28,6 +30,11 @@ def shown(cell, kind): return [''.join(data) for o in cell.get('outputs', []) fo
 
 def definitions(cell): return [n for n in ast.parse(source(cell)).body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
 
+def draws(cell):
+    "Does it draw when it runs? What stands in functions does not count."
+    body = ast.parse(re.sub(r'^\s*[!%].*$', 'pass', source(cell), flags=re.M)).body
+    return any(DRAWS.search(ast.unparse(n)) for n in body if not isinstance(n, (ast.FunctionDef, ast.ClassDef)))
+
 def name(root, path): return path.relative_to(root/'nbs').as_posix()
 
 
@@ -38,11 +45,11 @@ def prose(path):
 
 
 def anchors(path):
-    "Where a link into a page can point: headings, labels, exported names."
+    "Where a link into a page can point: headings, labels, exported names; all in small letters, as Quarto writes them."
     text = prose(path)
     found = {slug(h) for h in re.findall(r'^#+\s+(.*?)\s*(?:\{[^}]*\})?\s*$', text, re.M)} | set(re.findall(r'\{#([\w-]+)', text))
     for c in cells(path) if path.suffix == '.ipynb' else ():
-        if c['cell_type'] == 'code': found |= {options(c).get('label', '')}
+        if c['cell_type'] == 'code': found |= {options(c).get('label', '').lower()}
         if exported(c): found |= {n.name.lower() for n in definitions(c)}
     return found
 
@@ -107,7 +114,7 @@ def poor_figures(root):
             if c['cell_type'] == 'markdown':
                 if re.search(r'!\[\s*\]\(', source(c)): yield f'{at}: a picture without alternative text'
             elif figures and len(options(c).get('fig-alt', '')) < 20: yield f'{at}: a figure without alternative text'
-            elif not exported(c) and not figures and options(c).get('eval') != 'false' and DRAWS.search(source(c)) and not c['outputs']: yield f'{at}: a figure without stored output'
+            elif not exported(c) and not figures and options(c).get('eval') != 'false' and not c['outputs'] and draws(c): yield f'{at}: a figure without stored output'
             if any(len(base64.b64decode(f)) > 200*1024 for f in figures): yield f'{at}: a figure of more than 200 KB'
 
 
@@ -153,8 +160,8 @@ def test_pages(check):
 
 
 # pages that are older than the limit: as soon as one keeps to it, its name goes from this list
-WIDE = """00_pictures 01_data 04_generator 05_discriminator 06_losses 07_metrics 08_learner 09_inference 11_train 12_evaluate 13_demo 14_hub index reference
-ablations attention deviations going_wrong ledger model_card mutants speed tables many_gpus many_machines your_photos""".split()
+WIDE = """00_pictures 01_data 04_generator 05_discriminator 06_losses 07_metrics 08_learner 09_inference 11_train 12_evaluate 13_demo
+attention going_wrong model_card tables""".split()
 
 @pytest.mark.parametrize('path', [pytest.param(p, id=p.stem, marks=[pytest.mark.xfail(reason='older than the limit')] if p.stem in WIDE else []) for p in notebooks(ROOT)])
 def test_code_fits_into_the_column(path):
@@ -176,9 +183,55 @@ def test_how_the_site_is_set():
     html,navbar = quarto['format']['html'],quarto['website']['navbar']
     assert html['respect-user-color-scheme'] is True and set(html['theme']) == {'light', 'dark'}
     assert not html.keys() & {'code-fold', 'code-tools', 'code-summary'}, 'cells say themselves what is folded'
+    assert list(quarto['format']) == ['html'], 'no copies in other formats'
     assert int(html['grid']['body-width'].removesuffix('px')) - 3*17 >= 960, 'Quarto takes 3em off'
     assert [t['href'] for t in navbar['tools'] if t['icon'] == 'github'] == [ini['DEFAULT']['git_url']]
     for file in (html['css'], html['include-after-body']): assert (ROOT/'nbs'/file).is_file()
+
+
+def test_equations_need_no_other_server():
+    "KaTeX is fetched once, by version and checksum, before the pages are made, and lies in the site; not in the repository"
+    quarto,make = yaml.safe_load((ROOT/'_quarto.yml').read_text()),(ROOT/'Makefile').read_text()
+    assert quarto['format']['html']['html-math-method'] == dict(method='katex', url='/katex/') and 'katex/**' in quarto['project']['resources']
+    assert re.search(r'^KATEX := [\d.]+$', make, re.M) and re.search(r'^KATEX_SHA256 := [0-9a-f]{64}$', make, re.M)
+    docs = re.search(r'^docs:.*\n((?:\t.*\n)+)', make, re.M)[1]
+    assert docs.index('nbs/katex/$(KATEX)') < docs.index('nbdev_docs')
+    assert {'nbs/katex/', '.katex/'} <= set((ROOT/'.gitignore').read_text().split())
+
+
+GROUNDS = dict(light='#ffffff', dark='#222222') # of the themes cosmo and darkly
+
+def contrast(a, b):
+    "Of two colours #rrggbb, by the web's guidelines: 1 to 21"
+    def _light(colour):
+        parts = (int(colour[i:i+2], 16)/255 for i in (1,3,5))
+        return sum(w*(c/12.92 if c <= .03928 else ((c+.055)/1.055)**2.4) for w,c in zip((.2126,.7152,.0722), parts))
+    low,high = sorted((_light(a), _light(b)))
+    return (high+.05)/(low+.05)
+
+def colours(css, selector):
+    "What a rule sets: {'color': '#rrggbb', 'background': ...}"
+    rule = re.search(rf'^{re.escape(selector)} {{([^}}]*)}}', css, re.M)[1]
+    return {k: '#'+(v if len(v) == 6 else ''.join(2*x for x in v)) for k,v in re.findall(r'([\w-]+): #([0-9a-f]+)', rule)}
+
+@pytest.mark.parametrize('theme', GROUNDS)
+def test_words_can_be_read(theme):
+    css = (ROOT/'nbs/styles.css').read_text()
+    of = lambda what: colours(css, f'body.quarto-{theme} main {what}')
+    code = of(':not(pre) > code')
+    pairs = {'a link': (of('a:not(.btn)')['color'], GROUNDS[theme]), 'code': (code['color'], code['background']), 'linked code': (of('a > code')['color'], code['background'])}
+    assert {k: v for k,v in ((k, contrast(*p)) for k,p in pairs.items()) if v < 4.5} == {}
+
+def test_contrast_as_it_is_defined():
+    assert contrast('#000000', '#ffffff') == pytest.approx(21) and contrast('#ffffff', '#2780e3') == pytest.approx(3.97, abs=.01)
+
+
+def test_figures_bring_their_own_ground():
+    "A transparent figure would have black letters on a dark page"
+    for page in notebooks(ROOT):
+        for c in cells(page):
+            for f in shown(c, 'image/png'):
+                with Image.open(BytesIO(base64.b64decode(f))) as im: assert im.convert('RGBA').getextrema()[3][0] == 255, (page.name, c['id'])
 
 
 # ---- the checks can fail
@@ -279,6 +332,12 @@ def test_every_page_is_made(processed):
         assert {p for p in public if not any(d.split('.')[0] == p or d.endswith(f'.{p}') for d in documented)} == set(), page
         assert not any({'hide', 'default_exp'} & options(c).keys() or source(c).startswith("if 'google.colab'") for c in made), page
         assert not any('](http' in code for c in made for t in shown(c, 'text/markdown') for code in re.findall(r'```.*?```', t, re.S)), f'{page}: links inside code'
+
+
+def test_no_link_within_a_link(processed):
+    "nbdev links names in backticks; where one is a link's own words, both would stand on the page as they are typed"
+    root,_ = processed
+    assert not [(p.name, t) for p in (root/'_proc').rglob('*.ipynb') for t in re.findall(r'\[\[`[^`]*`\]\([^)]*\)[^\]]*\]\([^)]*\)', prose(p))]
 
 
 def test_exported_source_is_folded(processed):

@@ -46,9 +46,14 @@ def slug(heading):
     return re.sub(r'^[\W\d_]+', '', '-'.join(text.lower().split())) or 'section'
 
 def anchors(cells):
-    "Where a link into a notebook can arrive: its headings, and its labels where the cell is shown."
+    "Where a link into a notebook can arrive: its headings, and its labels where the cell is shown, in small letters as Quarto writes both."
     prose = '\n'.join(re.sub(r'```.*?```', '', source(c), flags=re.S) for c in cells if c['cell_type'] == 'markdown')
-    return {slug(h) for h in re.findall(r'^##+ +(.*)$', prose, re.M)} | {l for l,c in labelled(cells) if 'hide' not in directives(c)}
+    return {slug(h) for h in re.findall(r'^##+ +(.*)$', prose, re.M)} | {l.lower() for l,c in labelled(cells) if 'hide' not in directives(c)}
+
+def address(link):
+    "A link as the site has it, with its anchor in small letters: the label check-table-A1 becomes the place check-table-a1."
+    path,hash,anchor = link.partition('#')
+    return path+hash+anchor.lower()
 
 def resolve(link):
     "A link of the ledger as (notebook or file under nbs/, anchor)."
@@ -85,7 +90,7 @@ def entry_faults(e, books, places):
     wrong = [f for link in e.get('checks', []) for f in check_faults(link, books)]
     wrong += [] if e.get('checks') else ['no cell checks it']
     wrong += [] if e.get('where') else ['it lives nowhere']
-    wrong += [f'{l}: the link is dead' for l in links if not arrives(l, places)]
+    wrong += [f'{l}: the link is dead' for l in links if not arrives(address(l), places)]
     wrong += [f'gla_inpaint.{n} does not import' for n in e['code'] if not imports(n)]
     wrong += [f'no code of its notebooks says {n}' for n in ' '.join(e.get('symbols', {}).values()).split() if not re.search(rf'\b{n}\b', code)]
     return [f"{e['entry']}: {w}" for w in wrong]
@@ -112,7 +117,7 @@ def page_faults(ledger, books, places):
     "Dead links on the page, and links of the ledger that it does not show."
     shown = page_links(books['paper/ledger.ipynb'])
     yield from (f'ledger.ipynb: the link {l} is dead' for l in sorted(shown) if not arrives(l, places))
-    stale = {l for e in ledger for l in e.get('where', []) + e.get('checks', [])} - shown
+    stale = {address(l) for e in ledger for l in e.get('where', []) + e.get('checks', [])} - shown
     yield from (f'ledger.ipynb does not show {l}: run it again' for l in sorted(stale))
 
 def faults(ledger, books):

@@ -1,0 +1,41 @@
+"""The small pictures beside the notebooks on the first page, nbs/images/small/: `python tests/make_thumbnails.py`, after a change of the figures they are cut from.
+
+Each is a part of a figure that its notebook has stored: the id of the cell, and left, top, right and bottom of the part in shares of the figure."""
+import base64, json
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+NBS = Path(__file__).parent.parent/'nbs'
+SIZE = 240,120
+PARTS = {
+    '00_masks': ('00_masks-09', .0, .12, .49, 1), '00_pictures': ('00_pictures-14', .07, .2, .44, .95),
+    '01_data': ('01_data-51', .0, .08, .66, .34), '02_mpga': ('02_mpga-49', .25, .06, .75, .5),
+    '03_gla': ('03_gla-57e', .035, .07, .345, .27), '04_generator': ('01_data-53', .25, .15, .75, 1),
+    '05_discriminator': ('05_discriminator-32', .03, .08, .98, .98), '06_losses': ('06_losses-23', .03, .1, .49, .47),
+    '07_metrics': ('07_metrics-18', .0, .12, .485, .49), '08_learner': ('08_learner-38d', .06, .02, .97, .98),
+    '09_inference': ('09_inference-50', .0, .16, .5, 1), '10_draw': ('10_draw-51', .34, .14, 1, 1),
+    '11_train': ('11_train-25', .06, .02, .97, .98), '12_evaluate': ('12_evaluate-21', .118, .2, .33, 1),
+    '13_demo': ('13_demo-25', .089, .14, .335, .5),
+}
+
+
+def figure(cell):
+    "What a cell has drawn; its id begins with the name of its page"
+    page = cell.rsplit('-', 1)[0]
+    outputs = next(c['outputs'] for c in json.loads((NBS/f'{page}.ipynb').read_text())['cells'] if c['id'] == cell)
+    data = next(o['data'][m] for o in outputs for m in ('image/png', 'image/jpeg') if m in o.get('data', {}))
+    return Image.open(BytesIO(base64.b64decode(''.join(data)))).convert('RGB')
+
+
+def small(cell, *part):
+    "A part of a figure, in the size of all"
+    im = figure(cell)
+    im = im.crop([round(x*side) for x,side in zip(part, im.size*2)])
+    return ImageOps.fit(im, SIZE, Image.Resampling.LANCZOS)
+
+
+if __name__ == '__main__':
+    (NBS/'images/small').mkdir(exist_ok=True)
+    for page,where in PARTS.items(): small(*where).save(NBS/f'images/small/{page}.webp', quality=80, method=6)
