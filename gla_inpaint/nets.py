@@ -23,8 +23,7 @@ def count_parameters(
 
 def size_of(
     kind:type, # a subclass of `Generator`
-    /, # which may itself have an argument of that name
-    **settings, # its arguments
+    settings:dict, # its arguments
 )->int: # number of parameters
     "How large a network would be."
     with torch.device('meta'): return count_parameters(kind(**settings))
@@ -35,8 +34,9 @@ def width_near(
     n:int, # number of parameters that it should have
 )->int: # even
     "The even width at which a network has nearest to n parameters."
-    width,below,size = 2,0,size_of(kind, width=2)
-    while size < n: width,below,size = width+2,size,size_of(kind, width=width+2)
+    at = lambda width: size_of(kind, dict(width=width))
+    width,below,size = 2,0,at(2)
+    while size < n: width,below,size = width+2,size,at(width+2)
     return width if width == 2 or size-n < n-below else width-2
 
 # %% ../nbs/08_nets.ipynb #08_nets-14
@@ -87,6 +87,6 @@ def width_for(
     name:str, # one of `NETS`
     budget:int, # width of the `Inpainter` whose parameters count
 )->int: # width of that network
-    "The width at which a network has about as many parameters as ours. Any even number, ours as given."
+    "The even width at which a network has about as many parameters as ours."
     if name == 'gla': return budget
-    return width_near(net_class(name), size_of(Inpainter, width=budget))
+    return width_near(net_class(name), size_of(Inpainter, dict(width=budget)))

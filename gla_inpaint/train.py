@@ -786,8 +786,8 @@ def _fast_gpu():
 
 def _about_net(s):
     "How large a network is that is not ours, and ours at the same budget"
-    size = size_of(net_class(s['net']), **s['net_settings'])
-    ours = size_of(Inpainter, width=s['width'])
+    size = size_of(net_class(s['net']), s['net_settings'])
+    ours = size_of(Inpainter, dict(width=s['width']))
     return (f"{s['net']} of width {s['net_settings']['width']}, {size:,} parameters "
             f"(gla of width {s['width']} has {ours:,})")
 

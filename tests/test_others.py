@@ -300,7 +300,7 @@ def test_a_run_says_what_it_trains(name, photos, run_of):
 def test_a_budget_is_told(name, photos, tmp_path, capsys):
     assert a_run(photos, tmp_path/'run', name, '--without', 'adversarial') == 0
     width = width_for(name, 2)
-    sizes = size_of(net_class(name), width=width),size_of(Inpainter, width=2)
+    sizes = size_of(net_class(name), dict(width=width)),size_of(Inpainter, dict(width=2))
     assert f'{name} of width {width}, {sizes[0]:,} parameters (gla of width 2 has {sizes[1]:,})' in capsys.readouterr().out
 
 
