@@ -38,7 +38,8 @@ def test_every_module_has_its_notebook():
     "others/gated.py and nbs/others/04_gated.ipynb, and so on"
     def _named(root, pattern): return [p.relative_to(root).with_suffix('') for p in root.rglob(pattern) if not any(s[0] == '.' for s in p.relative_to(root).parts)]
     modules = set(_named(ROOT/'gla_inpaint', '[a-z]*.py'))
-    notebooks = {p.with_name(p.name.split('_', 1)[1]) for p in _named(ROOT/'nbs', '[0-9]*_*.ipynb')}
+    notebooks = {p.with_name(p.name.split('_', 1)[1]) for p in _named(ROOT/'nbs', '[0-9]*_*.ipynb')
+                 if '#| default_exp' in (ROOT/'nbs'/p).with_suffix('.ipynb').read_text()}
     assert modules == notebooks
 
 
