@@ -30,9 +30,13 @@ def pixel_errors(
 
 # %% ../nbs/07_metrics.ipynb #07_metrics-15
 def _check_shapes(pred, truth, mask):
-    if pred.ndim != 4 or pred.shape != truth.shape: raise ValueError(f"pred {tuple(pred.shape)} and truth {tuple(truth.shape)} must have one shape [B,3,H,W]")
+    if pred.ndim != 4 or pred.shape != truth.shape:
+        raise ValueError(f"pred {tuple(pred.shape)} and truth {tuple(truth.shape)} "
+                         "must have one shape [B,3,H,W]")
     want = (len(pred), 1, *pred.shape[-2:])
-    if mask.shape != want: raise ValueError(f"these images need a mask of shape {want}, got {tuple(mask.shape)}")
+    if mask.shape != want:
+        raise ValueError(f"these images need a mask of shape {want}, "
+                         f"got {tuple(mask.shape)}")
 
 @torch.no_grad()
 def inpaint_metrics(
@@ -40,19 +44,23 @@ def inpaint_metrics(
     truth:Tensor, # true photos [B,3,H,W] in [-1,1]
     mask:Tensor, # [B,1,H,W], 1 = known, 0 = hole
 )->dict: # l1, l2, ssim, psnr and hole_l1, hole_l2, hole_ssim, hole_psnr, each [B]
-    """The metrics of Tables 1 to 3 for each image: L1, L2 and SSIM times 100, PSNR in dB, over the whole image and over the hole.
-    An image without a hole has nan over the hole; equal images have a PSNR of inf.
-    ValueError where shapes do not match, or below 11x11 pixels."""
+    """The metrics of Tables 1 to 3 for each image, over the whole image and over
+    the hole: L1, L2 and SSIM times 100, PSNR in dB. An image without a hole has nan
+    over the hole; equal images have a PSNR of inf. ValueError where shapes do not
+    match, or below 11x11 pixels."""
     _check_shapes(pred, truth, mask)
     a,b,hole = to_01(pred),to_01(truth),1-as_float(mask)
+    scores = {'': ssim(a, b), 'hole_': masked_mean(ssim_map(a, b), hole)}
     out = {}
-    for name,weight,score in (('', torch.ones_like(hole), ssim(a, b)), ('hole_', hole, masked_mean(ssim_map(a, b), hole))):
+    for name,weight in (('', torch.ones_like(hole)), ('hole_', hole)):
         l1,l2,psnr = pixel_errors(a, b, weight)
-        out |= {name+'l1': l1, name+'l2': l2, name+'ssim': 100*score, name+'psnr': psnr}
+        out |= {name+'l1': l1, name+'l2': l2, name+'ssim': 100*scores[name],
+                name+'psnr': psnr}
     return out
 
 # %% ../nbs/07_metrics.ipynb #07_metrics-45b
-BUCKETS = ((.2,.3), (.3,.4), (.4,.5)) # share of the image that is hole, in Tables 1 to 3
+# share of the image that is hole, in Tables 1 to 3
+BUCKETS = ((.2,.3), (.3,.4), (.4,.5))
 
 def bucket_name(
     bucket:tuple, # (low, high), shares of the image
