@@ -32,7 +32,7 @@ def definitions(cell): return [n for n in ast.parse(source(cell)).body if isinst
 
 def draws(cell):
     "Does it draw when it runs? What stands in functions does not count."
-    body = ast.parse(re.sub(r'^\s*[!%].*$', 'pass', source(cell), flags=re.M)).body
+    body = ast.parse(re.sub(r'^([ \t]*)[!%].*$', r'\1pass', source(cell), flags=re.M)).body
     return any(DRAWS.search(ast.unparse(n)) for n in body if not isinstance(n, (ast.FunctionDef, ast.ClassDef)))
 
 def name(root, path): return path.relative_to(root/'nbs').as_posix()
