@@ -11,25 +11,31 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .generator import Generator
-from .inference import InpaintError, load_inpainter, network_of, replacing, save_inpainter
+from .inference import (
+    InpaintError, load_inpainter, network_of, replacing, save_inpainter)
 
 # %% ../nbs/14_hub.ipynb #14_hub-06
 WEIGHTS_FILE = 'inpainter.safetensors' # in a shared folder
 
 def _what(net):
     "A network's name and settings, in words for ours"
-    if net.name != 'gla': return f"Network {net.name}, {', '.join(f'{k} {v}' for k,v in net.settings.items())}"
+    if net.name != 'gla':
+        return f'Network {net.name}, '+', '.join(f'{k} {v}' for k,v in net.settings.items())
     has = lambda on: 'with' if on else 'without'
-    return f"Width {net.width}, {has(net.mpga)} MPGA, {has(net.gla)} GLA"
+    return f'Width {net.width}, {has(net.mpga)} MPGA, {has(net.gla)} GLA'
 
 def model_page(
     net:Generator, # with `size` and `label`, if they are known
-    text:str='', # yours: what it was trained on and under which terms, what it is good and bad at
+    text:str='', # yours: photos and their terms, what the network is good and bad at
 )->str: # Markdown
-    "The page of a shared network. Text that begins with --- brings its own lines for the Hub."
+    "The page of a shared network. Text that begins with --- has lines of its own."
     if text.startswith('---'): return text
-    about = f"{_what(net)}, trained at {getattr(net, 'size', None) or 'unknown'} pixels. {getattr(net, 'label', '')}"
-    return f"---\nlicense: other\nlibrary_name: gla_inpaint\npipeline_tag: image-to-image\n---\n\n{text or 'Nobody has described these weights.'}\n\n{about.strip()}\n"
+    size = getattr(net, 'size', None) or 'unknown'
+    about = f'{_what(net)}, trained at {size} pixels.'
+    said = text or 'Nobody has described these weights.'
+    lines = 'license: other\nlibrary_name: gla_inpaint\npipeline_tag: image-to-image'
+    label = getattr(net, 'label', '')
+    return f'---\n{lines}\n---\n\n{said}\n\n{about} {label}'.rstrip()+'\n'
 
 def save_pretrained(
     model, # Inpainter, fastai Learner, path of weights, or None: the package's weights
@@ -40,13 +46,17 @@ def save_pretrained(
     "Write weights and page into a folder. OSError where that cannot be."
     net,folder = network_of(model, 'cpu'),Path(folder)
     save_inpainter(net, folder/WEIGHTS_FILE, getattr(net, 'label', ''), half)
-    with replacing(folder/'README.md') as tmp: tmp.write_text(model_page(net, text), encoding='utf-8')
+    with replacing(folder/'README.md') as tmp:
+        tmp.write_text(model_page(net, text), encoding='utf-8')
 
 # %% ../nbs/14_hub.ipynb #14_hub-09
+_MISSING = ('the Hugging Face Hub needs a package that is missing: '
+            "pip install 'gla_inpaint[hub]'")
+
 def _client():
     "The Hub's package, or an error that says how to get it"
     try: import huggingface_hub
-    except ImportError as e: raise ImportError("the Hugging Face Hub needs a package that is missing: pip install 'gla_inpaint[hub]'") from e
+    except ImportError as e: raise ImportError(_MISSING) from e
     return huggingface_hub
 
 def push_to_hub(
@@ -56,12 +66,15 @@ def push_to_hub(
     private:bool=None, # may nobody else see it? None: as the account has it
     token:str=None, # None: that of `hf auth login`
 )->str: # address of what was uploaded
-    "Publish a network. ImportError without the client, the client's own errors without a network or the right to write."
+    """Publish a network. ImportError without the client; the client's own errors
+    without a connection or the right to write."""
     api = _client().HfApi(token=token)
     with TemporaryDirectory() as folder:
         save_pretrained(model, folder, text)
         api.create_repo(repo_id=name, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message='Weights of gla_inpaint'))
+        done = api.upload_folder(repo_id=name, folder_path=folder,
+                                 commit_message='Weights of gla_inpaint')
+        return str(done)
 
 def from_pretrained(
     name, # folder, file of weights, or 'user/name' on the Hub
@@ -69,11 +82,18 @@ def from_pretrained(
     revision:str=None, # branch, tag or commit on the Hub; None: the newest
     token:str=None, # None: that of `hf auth login`
 )->Generator: # in eval mode, for `inpaint(photo, hole, net)`
-    "A network from a folder or a file, or by its name on the Hub. InpaintError for a folder without weights, ImportError without the client."
+    """A network from a folder or a file, or by its name on the Hub. InpaintError for a
+    folder without weights, ImportError without the client."""
     folder = Path(name)
+    inside = folder/WEIGHTS_FILE
     if folder.is_file(): return load_inpainter(folder, device)
     if folder.is_dir():
-        if not (folder/WEIGHTS_FILE).exists(): raise InpaintError(f"{folder} holds no {WEIGHTS_FILE}: write it with save_pretrained, or pass the file itself to load_inpainter")
-        return load_inpainter(folder/WEIGHTS_FILE, device)
-    if str(name).count('/') != 1 or str(name).startswith(('.', '/', '~')): raise InpaintError(f"there is no folder {name}, and a name on the Hub is user/name")
-    return load_inpainter(_client().hf_hub_download(repo_id=str(name), filename=WEIGHTS_FILE, revision=revision, token=token), device)
+        if inside.exists(): return load_inpainter(inside, device)
+        raise InpaintError(f'{folder} holds no {WEIGHTS_FILE}: write it with '
+                           'save_pretrained, or pass the file itself to load_inpainter')
+    if str(name).count('/') != 1 or str(name).startswith(('.', '/', '~')):
+        raise InpaintError(f'there is no folder {name}, '
+                           'and a name on the Hub is user/name')
+    file = _client().hf_hub_download(repo_id=str(name), filename=WEIGHTS_FILE,
+                                     revision=revision, token=token)
+    return load_inpainter(file, device)

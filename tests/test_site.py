@@ -1,11 +1,14 @@
 "The site: what leads somewhere arrives, what is shown can be read, and nbdev makes its pages without a warning."
 import ast, base64, json, os, re, shutil, statistics, subprocess, sys
 from configparser import ConfigParser
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
 import pytest, yaml
 from PIL import Image
+
+from board import CHROMIUM, browser
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT/'nbs/paper'))
@@ -32,7 +35,7 @@ def definitions(cell): return [n for n in ast.parse(source(cell)).body if isinst
 
 def draws(cell):
     "Does it draw when it runs? What stands in functions does not count."
-    body = ast.parse(re.sub(r'^\s*[!%].*$', 'pass', source(cell), flags=re.M)).body
+    body = ast.parse(re.sub(r'^([ \t]*)[!%].*$', r'\1pass', source(cell), flags=re.M)).body
     return any(DRAWS.search(ast.unparse(n)) for n in body if not isinstance(n, (ast.FunctionDef, ast.ClassDef)))
 
 def name(root, path): return path.relative_to(root/'nbs').as_posix()
@@ -223,6 +226,27 @@ def test_words_can_be_read(theme):
 
 def test_contrast_as_it_is_defined():
     assert contrast('#000000', '#ffffff') == pytest.approx(21) and contrast('#ffffff', '#2780e3') == pytest.approx(3.97, abs=.01)
+
+
+WIDE_THINGS = dict(
+    table='<table><tr>' + '<td>a cell of a table<span style="position: absolute">read out</span></td>'*20 + '</tr></table>',
+    equation='<span class="math display"><span class="katex-display"><span style="white-space: nowrap">' + 'x + '*200 + '</span></span></span>',
+    symbols='<p>where <span class="math inline"><span class="katex-html">' + '<span style="display: inline-block">x =&nbsp;</span>'*60 + '</span></span></p>',
+    code='<p>as in <code>' + 'a_very_long_name.'*12 + '</code></p>', listing='<div class="cell-output"><pre>' + 'output '*80 + '</pre></div>',
+    doors='<div class="doors">' + '<div class="door"><p><b>A door</b></p><pre><code>gla_inpaint photo.jpg hole.png -o filled.png</code></pre></div>'*3 + '</div>')
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM or find_spec('playwright') is None, reason='no browser')
+def test_nothing_is_cut_on_a_phone():
+    "The page is as wide as the screen: wide things wrap, or scroll alone. Without the rules each of them is wider, but what the browser wraps anyway"
+    css = (ROOT/'nbs/styles.css').read_text()
+    with browser() as chromium:
+        page = chromium.new_page(viewport=dict(width=390, height=800))
+        def width(rules, html):
+            page.set_content(f'<!doctype html><style>body {{ margin: 8px }} {rules}</style><main>{html}</main>')
+            return page.evaluate('document.documentElement.scrollWidth')
+        assert {name: width(css, html) for name,html in WIDE_THINGS.items()} == dict.fromkeys(WIDE_THINGS, 390)
+        assert all(width('', WIDE_THINGS[name]) > 390 for name in ('table', 'equation', 'code', 'listing'))
 
 
 def test_figures_bring_their_own_ground():
