@@ -40,7 +40,7 @@ def width_near(
     return width if width == 2 or size-n < n-below else width-2
 
 # %% ../nbs/08_nets.ipynb #08_nets-14
-NETS = dict(gla='generator:Inpainter') # name of a network, module and class in this package
+NETS = dict(gla='generator:Inpainter') # name: module and class in this package
 
 def net_class(
     name:str, # one of `NETS`
@@ -59,7 +59,8 @@ def _fits(value, usual):
     "Is it of the kind of the usual value, and within bounds?"
     if isinstance(usual, bool): return isinstance(value, bool)
     if isinstance(usual, int): return type(value) is int and 1 <= value <= MOST
-    if isinstance(usual, float): return type(value) in (int, float) and 0 <= value <= 1e4
+    number = type(value) in (int, float)
+    if isinstance(usual, float): return number and 0 <= value <= 1e4
     return isinstance(value, str) and value in WORDS
 
 def check_settings(
