@@ -12,16 +12,18 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 # %% ../nbs/05_discriminator.ipynb #05_discriminator-17
 class Discriminator(nn.Module):
-    "A score for each location of an image: five convolutions with spectral norm, dropout, a linear layer (section 3.3, Table A3)."
+    "A score for each location of an image (section 3.3, Table A3)."
     def __init__(self,
         width:int=64, # channels of the first layer; the paper's is 64
-        dilation:int=1, # of all five convolutions; 2 as printed, which sees one pixel in four
-        dropout:float=.2, # share of features dropped before the linear layer, in training
+        dilation:int=1, # of all five; 2 as printed, which sees one pixel in four
+        dropout:float=.2, # share of features dropped before the head, in training
     ):
         super().__init__()
         chs = [3, width, 2*width, 4*width, 4*width, 4*width]
-        convs = [nn.Conv2d(ci, co, 5, stride=2, padding=2*dilation, dilation=dilation) for ci,co in zip(chs, chs[1:])]
-        self.layers = nn.Sequential(*(nn.Sequential(spectral_norm(c), nn.LeakyReLU(.2)) for c in convs))
+        convs = [nn.Conv2d(ci, co, 5, stride=2, padding=2*dilation, dilation=dilation)
+                 for ci,co in zip(chs, chs[1:])]
+        self.layers = nn.Sequential(
+            *(nn.Sequential(spectral_norm(c), nn.LeakyReLU(.2)) for c in convs))
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Conv2d(chs[-1], 1, 1))
 
     def forward(self,
