@@ -35,6 +35,7 @@ def _solve(x, mask):
     filled = membrane(x[0].permute(1,2,0).numpy(), mask[0,0].numpy() == 0)
     return torch.from_numpy(filled).permute(2,0,1)[None]
 
+# %% ../nbs/09_blend.ipynb #09_blend-blendb
 def harmonic_blend(
     painted:torch.Tensor, # [1,3,H,W], everywhere, known pixels too
     img:torch.Tensor, # the photo [1,3,H,W]

@@ -48,6 +48,7 @@ def _rooms(labels, size):
     side = np.maximum(need, max(size, 16))
     return centre - need[:,None]/2,centre + need[:,None]/2,side
 
+# %% ../nbs/09_crops.ipynb #09_crops-findb
 def find_crops(
     hole:np.ndarray, # [H,W] bool
     size:int, # smallest side of a crop: what the network was trained at
@@ -101,6 +102,7 @@ def _paint(net, img, mask):
                            "its weights are broken, take others")
     return refined
 
+# %% ../nbs/09_crops.ipynb #09_crops-predictb
 def predict(
     net:nn.Module, # (holed, mask) -> (coarse, refined)
     img:torch.Tensor, # the crop [1,3,H,W] in [-1,1]

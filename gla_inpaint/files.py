@@ -26,6 +26,7 @@ def _avif_bits(data):
     flags = [box[2] for box in data[:data.find(b'mdat')].split(b'av1C')[1:]]
     return max([12 if f & 32 else 10 if f & 64 else 8 for f in flags], default=8)
 
+# %% ../nbs/09_files.ipynb #09_files-bitsb
 def _bits(im):
     "Bits per colour in the file. The tiles tell, until they are decoded."
     if im.mode.startswith('I') or not getattr(im, 'tile', None): return 8
@@ -58,6 +59,7 @@ def _check_mode(im, exact):
     if not min(im.size):
         raise InpaintError(f"it has no pixels: its size is {im.width}x{im.height}")
 
+# %% ../nbs/09_files.ipynb #09_files-openb
 def _image_of_array(a):
     "PIL image of bool or uint16 [H,W], or uint8 [H,W] or [H,W,C] of 2 to 4 channels"
     if a.ndim == 3 and a.shape[2] == 1: a = a[...,0]
@@ -76,6 +78,7 @@ def _lazy_image(src):
                            "or a uint8 array")
     return open_picture(src)
 
+# %% ../nbs/09_files.ipynb #09_files-openc
 def _why_not(e):
     "What is wrong with a picture that could not be opened"
     if isinstance(e, (InpaintError, PictureError)): return f': {e}'
@@ -86,6 +89,7 @@ def _why_not(e):
     return (f' cannot be read as a picture ({type(e).__name__}): is it damaged? '
             'If a viewer shows it, save it from there as PNG')
 
+# %% ../nbs/09_files.ipynb #09_files-opend
 def open_image(
     src, # path, bytes, PIL image or array
     exact:bool=True, # refuse what Pillow would cut to 8 bits, warn of further frames?
@@ -123,6 +127,7 @@ def _key(im):
     if key is None: return None
     return np.array([key != 0] if im.mode == '1' else key).reshape(-1)
 
+# %% ../nbs/09_files.ipynb #09_files-inb
 def alpha_of(im:Image.Image # any mode of `MODES`
 )->np.ndarray: # [H,W] in [0,1]: 0 = transparent, 1 = opaque
     "How opaque each pixel is."
@@ -162,6 +167,7 @@ def _not_the_key(values, key):
     values[hit,-1] = ~last if values.dtype == bool else np.where(last > 0, last-1, 1)
     return values
 
+# %% ../nbs/09_files.ipynb #09_files-outb
 def to_pixels(
     rgb:np.ndarray, # colours [N,3] in [0,1], or [N,4] with how opaque the pixels were
     im:Image.Image, # the picture they go into
@@ -191,6 +197,7 @@ def paste(
 # what a file says about all of its pixels, by Pillow's names
 _KEPT = 'icc_profile', 'transparency', 'dpi', 'gamma', 'chromaticity', 'srgb', 'cicp'
 
+# %% ../nbs/09_files.ipynb #09_files-pasteb
 def with_pixels(
     im:Image.Image, # the photo
     pixels:np.ndarray, # what `np.array(im)` gave, changed
@@ -219,6 +226,7 @@ def _colour_chunks(info):
     if 'cicp' in info: chunks.add(b'cICP', info['cicp'])
     return chunks
 
+# %% ../nbs/09_files.ipynb #09_files-saveb
 def _how(im, out):
     "Options for `Image.save` that keep what can be kept; warns of what is lost"
     suffix = out.suffix.lower()
@@ -233,6 +241,7 @@ def _how(im, out):
                       f"in a {suffix}; a .png keeps them")
     return how | SAVED_AS[suffix]
 
+# %% ../nbs/09_files.ipynb #09_files-savec
 def _check_written(im, tmp, out):
     "Refuse a file that does not hold what was to be written"
     with Image.open(tmp) as back:
@@ -244,6 +253,7 @@ def _check_written(im, tmp, out):
             raise InpaintError(f"{out}: this format cannot keep the pixels "
                                f"of mode {im.mode}: write a .png")
 
+# %% ../nbs/09_files.ipynb #09_files-saved
 def save_photo(
     im:Image.Image, # what `inpaint` gave
     out:Path, # file to write, with one of the suffixes `SAVED_AS`

@@ -58,6 +58,7 @@ def _looks_like_a_photo(im):
         return grey > .2 and _beside_two_tones(colours, 32) > .15
     return grey > .35 and _beside_two_tones(colours, 12) > .25
 
+# %% ../nbs/09_holes.ipynb #09_holes-photob
 def _hidden_hole(im):
     "A word about a hole that may be in the alpha channel"
     if not im.has_transparency_data: return ''
@@ -66,6 +67,7 @@ def _hidden_hole(im):
     return ("; if it is its transparent part that is to be filled, save that in white "
             "on black as the hole: ImageOps.invert(im.convert('RGBA').getchannel('A'))")
 
+# %% ../nbs/09_holes.ipynb #09_holes-photoc
 def _hole_of_picture(im):
     "The hole that a picture shows; refuses what is no drawing in two tones"
     if _looks_like_a_photo(im):
@@ -92,6 +94,7 @@ def _is_box(src):
     four = isinstance(src, (tuple,list)) and len(src) == 4
     return four and all(isinstance(v, numbers.Integral) for v in src)
 
+# %% ../nbs/09_holes.ipynb #09_holes-anyb
 def _any_hole(src, size):
     "A hole from whatever it comes as, at its own size"
     if _is_box(src): return _box_hole(src, size)

@@ -65,6 +65,7 @@ def _unknown(hole, alpha):
                            "save the photo without its transparency first")
     return unknown
 
+# %% ../nbs/09_inference.ipynb #09_inference-inpaintb
 def _with_known(box, own, unknown):
     "A crop; the whole photo where nothing in the crop is known"
     l,t,r,b = box
@@ -73,6 +74,7 @@ def _with_known(box, own, unknown):
     whole[t:b,l:r] = own
     return (0, 0, *unknown.shape[::-1]),whole
 
+# %% ../nbs/09_inference.ipynb #09_inference-inpaintc
 def inpaint(
     photo, # path, bytes, PIL image or uint8 array [H,W], [H,W,3] or [H,W,4]
     hole, # path, bytes, PIL image, array [H,W] or box (left, top, right, bottom)
@@ -129,6 +131,7 @@ def _by_stem(folder):
             found[stem].append(f)
     return dict(found)
 
+# %% ../nbs/09_inference.ipynb #09_inference-pairsb
 def _pairs(photos, holes):
     "What belongs together: {stem of the result: (photos, holes)}; one of each is right"
     ps = _by_stem(photos)
@@ -167,6 +170,7 @@ def _note(path):
             return str(im.info.get('Software') or in_tiff)
     except UNREADABLE: return ''
 
+# %% ../nbs/09_inference.ipynb #09_inference-notesb
 def _fill_pair(photos, holes, stem, out, net, about, resize_hole):
     "Fill one photo of a folder; False where that was done before"
     if (n := (len(photos), len(holes))) != (1,1):
@@ -223,6 +227,7 @@ def _parse_args(argv):
                    help="bring a hole of another size to the photo's")
     return p.parse_args(argv)
 
+# %% ../nbs/09_inference.ipynb #09_inference-argsb
 def _run(args):
     "Fill what the arguments name; {name: why it failed}"
     for given in (args.photo, args.hole):
@@ -235,6 +240,7 @@ def _run(args):
     work = inpaint_folder if args.photo.is_dir() else _inpaint_file
     return work(args.photo, args.hole, args.out, args.weights, args.resize_hole) or {}
 
+# %% ../nbs/09_inference.ipynb #09_inference-argsc
 def _in_one_line(why):
     "What went wrong, in one line that says what to do where that is known"
     memory = 'memory' in str(why) and isinstance(why, RuntimeError)
@@ -248,6 +254,7 @@ def _in_one_line(why):
 # %% ../nbs/09_inference.ipynb #09_inference-main
 def _warn(text, *_): print(f'gla_inpaint: {text}', file=sys.stderr)
 
+# %% ../nbs/09_inference.ipynb #09_inference-mainb
 def main(argv=None # list of strings; None: those of the command line
 )->int: # exit status: 0, or 1 where something failed
     "The command `gla_inpaint`."
@@ -270,4 +277,5 @@ def main(argv=None # list of strings; None: those of the command line
         print(f'{name}: {_in_one_line(why)}', file=sys.stderr)
     return 1 if failed else 0
 
+# %% ../nbs/09_inference.ipynb #09_inference-mainc
 if __name__ == '__main__' and not in_ipython(): sys.exit(main())

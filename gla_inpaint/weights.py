@@ -35,6 +35,7 @@ def _temporary(path):
     "A short name beside `path`, so that a name as long as a disk allows works too"
     return path.with_name(f'.gla-{token_hex(4)}{path.suffix[-20:]}')
 
+# %% ../nbs/08_weights.ipynb #08_weights-replacingb
 @contextmanager
 def replacing(path:Path # where the file is to be
 ): # yields a temporary path beside it, with the same suffix
@@ -66,6 +67,7 @@ def _about(net, label):
     if net.name == 'gla': about |= net.settings
     return {k: str(v) for k,v in about.items()}
 
+# %% ../nbs/08_weights.ipynb #08_weights-saveb
 def save_inpainter(
     net, # Inpainter or another of `NETS`, or a fastai Learner that has one
     path, # .safetensors file to write
@@ -97,6 +99,7 @@ def _read_safetensors(path):
     with safe_open(path, 'pt') as f:
         return {k: f.get_tensor(k) for k in f.keys()},f.metadata() or {}
 
+# %% ../nbs/08_weights.ipynb #08_weights-readb
 def _read_pth(path):
     with torch.serialization.safe_globals([L]):
         state = torch.load(path, map_location='cpu', weights_only=True)
@@ -107,6 +110,7 @@ def _read_pth(path):
     # learn.save writes no settings: taken as those of a new Inpainter
     return state.get('model', state),dict(candidates='known', scale='50')
 
+# %% ../nbs/08_weights.ipynb #08_weights-readc
 def _read_weights(path):
     "State dict of a .safetensors or .pth file, and a dict of strings about it"
     if path.is_dir():
@@ -153,6 +157,7 @@ def _fit_network(state, candidates, scale):
     with torch.device('meta'): net = Inpainter(width, mpga, gla, candidates, scale)
     return _with_weights(net, state)
 
+# %% ../nbs/08_weights.ipynb #08_weights-fitb
 def _network(state, about):
     "By the name that the file has, or as files were before they had names"
     if 'net' in about:
@@ -161,6 +166,7 @@ def _network(state, about):
     candidates,scale = about.get('candidates', 'all'),float(about.get('scale', 10))
     return _fit_network(state, candidates, scale)
 
+# %% ../nbs/08_weights.ipynb #08_weights-fitc
 def _read_network(path):
     "A network on the CPU, with `size` and `label`; InpaintError for what does not fit"
     if not path.exists(): raise FileNotFoundError(f"no file {path}: check the path")
@@ -199,6 +205,7 @@ def pick_device(device:str # 'auto': CUDA, MPS or CPU
                            "take 'auto' or 'cpu'") from e
     return device
 
+# %% ../nbs/08_weights.ipynb #08_weights-loadb
 def _untouched(path, digest):
     return path.exists() and sha256(path.read_bytes()).hexdigest() == digest
 
@@ -216,6 +223,7 @@ def load_inpainter(
     path = Path(DEFAULT_WEIGHTS if weights is None else weights)
     return _read_network(path).to(device).eval()
 
+# %% ../nbs/08_weights.ipynb #08_weights-loadc
 def network_of(
     model, # Inpainter, fastai Learner, path of weights, or None: the package's weights
     device:str='auto', # for weights that are loaded
