@@ -24,7 +24,7 @@ from fastcore.script import call_parse
 from .data import HELD_OUT, InpaintDataset, find_photos, inpaint_dataloaders, sample_photos, show_rows
 from .evaluate import as_used, biharmonic, mean_colour
 from .generator import composite
-from .inference import load_inpainter, save_inpainter
+from .weights import load_inpainter, save_inpainter
 from .learner import InpaintLearner, get_learner
 from .masks import holes_in_ratio, mask_from_hole
 from .metrics import inpaint_metrics

@@ -18,8 +18,10 @@ from threading import Event, RLock, Thread, get_ident
 from PIL import Image
 from fastcore.basics import patch
 from .masks import hole_ratio
-from .inference import (InpaintError, inpaint, network_of, open_image,
-                                   read_hole, save_photo, to_network)
+from .files import open_image, save_photo, to_network
+from .holes import read_hole
+from .inference import inpaint
+from .weights import InpaintError, network_of
 
 # %% ../nbs/10_draw.ipynb #10_draw-10
 def _row_ends(y, a, b, r):

@@ -36,11 +36,15 @@ import gla_inpaint
 from . import __version__
 from .data import SUFFIXES, UNREADABLE, crop_photo, load_photo, show_rows, split_celeba_hq, split_imagenet, split_places365, to_pair, to_tensor
 from .generator import composite
-from .inference import DEFAULT_WEIGHTS, InpaintError, at_work, inpaint, load_inpainter, membrane, open_image, read_hole, replacing
+from .blend import membrane
+from .files import open_image
+from .holes import read_hole
+from .inference import at_work, inpaint
 from .masks import hole_of_ratio, hole_ratio, mask_from_hole
 from .metrics import BUCKETS, bucket_name, inpaint_metrics
 from .nets import NETS
 from .train import write_figure
+from .weights import DEFAULT_WEIGHTS, InpaintError, load_inpainter, replacing
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-08
 def file_sha(

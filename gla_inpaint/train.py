@@ -39,13 +39,13 @@ from safetensors.torch import load_file, save
 import gla_inpaint
 from .data import find_photos, make_loaders, show_rows, split_photos
 from .generator import Inpainter, composite
-from .inference import (
-    InpaintError, load_inpainter, replacing, save_inpainter)
 from .learner import InpaintLearner, get_learner
 from .losses import rank_mean
 from .metrics import BUCKETS, bucket_name, inpaint_metrics
 from .nets import (
     NETS, count_parameters, make_net, net_class, size_of, width_for, width_near)
+from .weights import (
+    InpaintError, load_inpainter, replacing, save_inpainter)
 
 # %% ../nbs/11_train.ipynb #11_train-08
 def step_seed(

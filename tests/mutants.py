@@ -123,9 +123,9 @@ MUTANTS = [Mutant(*m) for m in [
     ('08_nets', 'true counts as one, and one as true', "return isinstance(value, bool)", "return isinstance(value, int)"),
     ('08_nets', 'settings are taken as they come', "check_settings(kind := net_class(name), settings)", "kind = net_class(name)"),
     # any photo, any hole
-    ('09_inference', 'white is what is known', "return bright >= .5", "return bright < .5"),
-    ('09_inference', 'resized with what lies under the hole', "resize(img*mask, size)/share", "resize(img, size)/share"),
-    ('09_inference', 'the seam doubled: membrane with the wrong sign', "return painted + torch", "return painted - torch"),
+    ('09_holes', 'white is what is known', "return bright >= .5", "return bright < .5"),
+    ('09_crops', 'resized with what lies under the hole', "resize(img*mask, size)/share", "resize(img, size)/share"),
+    ('09_blend', 'the seam doubled: membrane with the wrong sign', "return painted + error", "return painted - error"),
     ('09_inference', 'known pixels repainted too', "paste(pixels[t:b,l:r], own, to_pixels(rgb[own], photo))", "paste(pixels[t:b,l:r], own|True, to_pixels(rgb[own|True], photo))"),
     # runs
     ('11_train', 'each process drops the same features', "SeedSequence((seed, step, rank))", "SeedSequence((seed, step))"),

@@ -13,7 +13,7 @@ from PIL import Image
 from gla_inpaint import draw
 from gla_inpaint.draw import TOOLS, HoleDrawer, draw_stroke, hole_to_png, png_to_hole, stroke_area
 from gla_inpaint.generator import Inpainter
-from gla_inpaint.inference import InpaintError
+from gla_inpaint.weights import InpaintError
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -532,7 +532,7 @@ def test_validation_measures_the_composite_of_the_middle_of_each_photo(photos, t
     held.mkdir()
     for p in sorted(photos.glob('*.png'))[:5]: shutil.copy(p, held)
     assert main([str(a) for a in (photos, '--out', run, *FLAGS, '--epochs', 1, '--valid', held)]) == 0
-    from gla_inpaint.inference import load_inpainter
+    from gla_inpaint.weights import load_inpainter
     net,s = load_inpainter(run/'last.safetensors', 'cpu'),json.loads((run/'settings.json').read_text())
     ds = train.make_loaders([Path(p) for p in s['train']], [Path(p) for p in s['valid']], 32, 2, valid_ratio=(.2, .5)).valid_ds
     holed,mask,truth = (torch.stack(t) for t in zip(*(ds[i] for i in range(5))))
@@ -603,7 +603,7 @@ def test_a_folder_for_validation_is_not_trained_on(photos, tmp_path):
 
 def test_the_weights_that_ship_are_a_beginning(photos, tmp_path):
     "Half precision, generator and discriminator, into a run's float32 networks"
-    from gla_inpaint.inference import DEFAULT_WEIGHTS
+    from gla_inpaint.weights import DEFAULT_WEIGHTS
     shipped = DEFAULT_WEIGHTS.with_name('adversarial.safetensors')
     train.new_run(photos, tmp_path/'run', valid=None, weights=shipped, width=None, without=[], seed=0, bs=2, size=32, lr=1e-4, bf16=False, compile=False, adversarial_from=0.)
     learn = train.run_learner(json.loads((tmp_path/'run/settings.json').read_text()))
