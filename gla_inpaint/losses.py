@@ -63,8 +63,8 @@ def reconstruction_loss(
     lam:float=.75, # weight of L1; SSIM has the rest
 )->Tensor: # scalar
     "Equation 13 for the coarse and the refined output, added. Whole image."
-    def one(x):
-        return lam*F.l1_loss(as_float(x), as_float(truth)) + (1-lam)*ssim_loss(x, truth)
+    one = lambda x: (
+        lam*F.l1_loss(as_float(x), as_float(truth)) + (1-lam)*ssim_loss(x, truth))
     if coarse is None: return one(refined)
     return one(coarse) + one(refined)
 
