@@ -18,7 +18,7 @@ PARTS = {
     '08_weights': ('08_weights-first', .34, .3, 1, .9), '09_blend': ('09_blend-first', .25, .3, .5, .9),
     '09_crops': ('09_crops-first', .25, .1, .65, .6), '09_files': ('09_files-first', .0, .2, .34, 1),
     '09_holes': ('09_holes-first', .25, .08, .75, .5), '09_inference': ('09_inference-first', .0, .16, .66, 1), '10_draw': ('10_draw-51', .34, .14, 1, 1),
-    '11_train': ('11_train-25', .06, .02, .97, .98), '12_evaluate': ('12_evaluate-21', .118, .2, .33, 1),
+    '11_train': ('11_train-25', .06, .02, .97, .98), '12_evaluate': ('12_evaluate-03a', .19, .11, .37, .46),
     '13_demo': ('13_demo-25', .089, .14, .335, .5),
 }
 
