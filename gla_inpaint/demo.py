@@ -154,15 +154,16 @@ def judge_demo(
     held:list, # photos it has not seen
     seed:int=0, # of the holes
 )->tuple: # rows of pictures; rows (photo, method, l1, l2, ssim, psnr) of the table
-    """Fill holes in the held-out photos with the mean colour, biharmonic inpainting, the
-    network, and the weights that ship. Columns of the pictures: holed, coarse, refined,
-    result, shipped weights, truth."""
+    """Fill holes in the held-out photos with the mean colour, biharmonic inpainting,
+    the network, and the weights that ship. Columns of the pictures: holed, coarse,
+    refined, result, shipped weights, truth."""
     pictures,table,shipped,net = [],[],load_inpainter(device='cpu'),net.cpu().eval()
     for i,photo in enumerate(held):
         holed,mask,truth = demo_holes(photo, seed+i)
         coarse,refined = net(holed, mask)
         result = composite(refined, holed, mask)
-        ship = torch.cat([as_used(h[None], m[None], shipped) for h,m in zip(holed, mask)])
+        ship = torch.cat([as_used(h[None], m[None], shipped)
+                          for h,m in zip(holed, mask)])
         pictures.append([x[0] for x in (holed, coarse, refined, result, ship, truth)])
         fills = {'mean colour': mean_colour(holed, mask),
                  'biharmonic': biharmonic(holed, mask),
@@ -208,7 +209,8 @@ def _check_args(steps, minutes, seed, out):
     if steps < 1 or not minutes > 0 or seed < 0: raise ValueError(
         'steps and minutes must be positive, and the seed not negative, '
         f'got {steps}, {minutes} and {seed}')
-    if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)): raise ValueError(
+    usable = out.is_dir() and os.access(out, os.W_OK)
+    if out.exists() and not usable: raise ValueError(
         f'{out} is no folder that can be written to: choose another --out')
 
 def _format_table(table, names):

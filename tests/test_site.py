@@ -163,7 +163,7 @@ def test_pages(check):
 
 
 # pages that are older than the limit: as soon as one keeps to it, its name goes from this list
-WIDE = """13_demo""".split()
+WIDE = """""".split()
 
 @pytest.mark.parametrize('path', [pytest.param(p, id=p.stem, marks=[pytest.mark.xfail(reason='older than the limit')] if p.stem in WIDE else []) for p in notebooks(ROOT)])
 def test_code_fits_into_the_column(path):
