@@ -40,7 +40,10 @@ def width_near(
     return width if width == 2 or size-n < n-below else width-2
 
 # %% ../nbs/08_nets.ipynb #08_nets-14
-NETS = dict(gla='generator:Inpainter') # name: module and class in this package
+NETS = dict(
+    gla='generator:Inpainter',
+    contextual='others.contextual:ContextualNet',
+) # name: module and class in this package
 
 def net_class(
     name:str, # one of `NETS`

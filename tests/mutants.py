@@ -159,6 +159,11 @@ MUTANTS = [Mutant(*m) for m in [
     ('14_hub', 'the label is lost', "getattr(net, 'label', ''), half)", "'', half)"),
     ('14_hub', 'a page with text loses the lines for the Hub', "if text.startswith('---'): return text", "if text: return text"),
     ('14_hub', "what is uploaded is the package's weights", "save_pretrained(model, folder, text)", "save_pretrained(None, folder, text)"),
+    # other methods
+    ('others/01_contextual', 'softmax over places, not over candidates', ".softmax(-1)", ".softmax(1)"),
+    ('others/01_contextual', 'the mask of the first photo for all', "F.pad(mask_like(mask, psi)", "F.pad(mask_like(mask[:1].expand_as(mask), psi)"),
+    ('others/01_contextual', 'neighbours do not vote', "propagate(s, size, self.fuse)*clean", "s*clean"),
+    ('others/01_contextual', 'neighbours vote along rows alone', "for dim in (2, 1):", "for dim in (2,):"),
 ]]
 
 SKIPPED = {'notest', 'slow', 'cuda'} # as settings.ini has it for nbdev_test
