@@ -40,7 +40,11 @@ def width_near(
     return width if width == 2 or size-n < n-below else width-2
 
 # %% ../nbs/08_nets.ipynb #08_nets-14
-NETS = dict(gla='generator:Inpainter') # name: module and class in this package
+NETS = dict( # name: module and class in this package
+    gla='generator:Inpainter',
+    partial='others.partial:PartialNet',
+    fusion='others.fusion:FusionNet',
+)
 
 def net_class(
     name:str, # one of `NETS`
