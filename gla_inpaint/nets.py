@@ -43,6 +43,8 @@ def width_near(
 NETS = dict(
     gla='generator:Inpainter',
     contextual='others.contextual:ContextualNet',
+    partial='others.partial:PartialNet',
+    fusion='others.fusion:FusionNet',
 ) # name: module and class in this package
 
 def net_class(

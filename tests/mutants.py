@@ -164,6 +164,13 @@ MUTANTS = [Mutant(*m) for m in [
     ('others/01_contextual', 'the mask of the first photo for all', "F.pad(mask_like(mask, psi)", "F.pad(mask_like(mask[:1].expand_as(mask), psi)"),
     ('others/01_contextual', 'neighbours do not vote', "propagate(s, size, self.fuse)*clean", "s*clean"),
     ('others/01_contextual', 'neighbours vote along rows alone', "for dim in (2, 1):", "for dim in (2,):"),
+    ('others/02_partial', 'the sum is not scaled up', "y = y*(known/share.clamp(min=1e-6))", "y = y*known"),
+    ('others/02_partial', 'the bias is scaled too', "self.weight, None, self.stride, self.padding)\n        y = y*(known/share.clamp(min=1e-6))\n        return y + known*self.bias.view(-1,1,1),known",
+     "self.weight, self.bias, self.stride, self.padding)\n        y = y*(known/share.clamp(min=1e-6))\n        return y,known"),
+    ('others/02_partial', 'half a window must be known', "(share > 0).float()", "(share > .5).float()"),
+    ('others/07_fusion', 'the opacity upside down', "alpha*raw + (1-alpha)*photo", "(1-alpha)*raw + alpha*photo"),
+    ('others/07_fusion', 'an opacity without sigmoid', "Conv(3, 3, 1, act=False), nn.Sigmoid())", "Conv(3, 3, 1, act=False))"),
+    ('others/07_fusion', 'photos shrink with the zeros of their holes', "F.avg_pool2d(x, times)/share.clamp(min=1e-6)", "F.avg_pool2d(x, times)"),
 ]]
 
 SKIPPED = {'notest', 'slow', 'cuda'} # as settings.ini has it for nbdev_test
