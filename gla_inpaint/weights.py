@@ -191,7 +191,7 @@ def _read_network(path):
 # what `load_inpainter` takes where none are given
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors'
 # of default.safetensors
-DEFAULT_SHA256 = '32a1764e3e5d0b8e4513f2ff74ce94d56d1e18a47e0df8115b547fcc5f000d6c'
+DEFAULT_SHA256 = 'f2f8f07db8045edbd53edce8b167b1ca4d5c500183cf9794c1f9797b0d68ff17'
 
 def pick_device(device:str # 'auto': CUDA, MPS or CPU
 )->str: # one that is there
