@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 NBS = Path(__file__).parent.parent/'nbs'
 SIZE = 240,120
 PARTS = {
-    '00_masks': ('00_masks-09', .0, .12, .49, 1), '00_pictures': ('00_pictures-13', .13, .19, .35, .49),
+    'prologue': ('prologue-03', .203, .13, .6, .99), '00_masks': ('00_masks-09', .0, .12, .49, 1), '00_pictures': ('00_pictures-13', .13, .19, .35, .49),
     '01_data': ('01_data-51', .0, .08, .66, .34), '02_mpga': ('02_mpga-49', .25, .06, .75, .5),
     '03_gla': ('03_gla-57e', .035, .07, .345, .27), '04_generator': ('01_data-53', .197, .13, .602, .98),
     '05_discriminator': ('05_discriminator-32', .03, .08, .98, .98), '06_losses': ('06_losses-23', .03, .1, .49, .47),
