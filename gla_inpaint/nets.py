@@ -43,6 +43,7 @@ def width_near(
 NETS = dict(
     gla='generator:Inpainter',
     contextual='others.contextual:ContextualNet',
+    gated='others.gated:GatedNet',
 ) # name: module and class in this package
 
 def net_class(

@@ -164,6 +164,9 @@ MUTANTS = [Mutant(*m) for m in [
     ('others/01_contextual', 'the mask of the first photo for all', "F.pad(mask_like(mask, psi)", "F.pad(mask_like(mask[:1].expand_as(mask), psi)"),
     ('others/01_contextual', 'neighbours do not vote', "propagate(s, size, self.fuse)*clean", "s*clean"),
     ('others/01_contextual', 'neighbours vote along rows alone', "for dim in (2, 1):", "for dim in (2,):"),
+    ('others/04_gated', 'the gate is the wrong half', "features,gates = self.conv(x).chunk(2, 1)", "gates,features = self.conv(x).chunk(2, 1)"),
+    ('others/04_gated', 'tanh for the sigmoid', "gates.sigmoid()", "gates.tanh()"),
+    ('others/04_gated', 'features start no larger than elsewhere', "features.mul_(1.6)", "features.mul_(1)"),
 ]]
 
 SKIPPED = {'notest', 'slow', 'cuda'} # as settings.ini has it for nbdev_test
