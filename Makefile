@@ -42,7 +42,7 @@ notebooks: install  ## run all notebooks anew and store their outputs
 
 readme:  ## README.md from nbs/index.ipynb: without the site's boxes, and without code that the site does not show either
 	jupyter nbconvert --log-level ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\|\s*(hide|default_exp|code-fold)' nbs/index.ipynb \
-	  | sed -E 's#\]\((images/|paper/|others/|tutorials/|reference|[0-9][^)]*ipynb)#](nbs/\1#g; s#src="images/#src="nbs/images/#g; s#^:::.*##' \
+	  | sed -E 's#\]\((images/|others/|paper/|tutorials/|reference|[0-9][^)]*ipynb)#](nbs/\1#g; s#src="images/#src="nbs/images/#g; s#^:::.*##' \
 	  | awk '/^```/ { if (f && !skip) print; held = f ? "" : $$0 == "```" ? "```python" : $$0; f = !f; skip = 0; next } held != "" { skip = /^#\| echo: false/; if (!skip) print held; held = "" } !skip { print }' \
 	  | cat -s > README.md.new
 	test -s README.md.new && mv README.md.new README.md

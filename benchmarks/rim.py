@@ -12,17 +12,21 @@ import pandas as pd
 import torch
 from fastprogress import progress_bar
 from scipy.ndimage import binary_dilation
-from gla_inpaint import inference
+from gla_inpaint import crops
+from gla_inpaint.blend import harmonic_blend
 from gla_inpaint.data import find_photos
+from gla_inpaint.files import open_image
+from gla_inpaint.inference import inpaint
 from gla_inpaint.masks import free_form_hole
+from gla_inpaint.weights import DEFAULT_SHA256, load_inpainter
 
 def one_shade(painted, img, mask):
     "The mean error at the rim added to all of the hole"
     rim = binary_dilation(mask[0,0].numpy() == 0) & (mask[0,0].numpy() == 1)
     return painted + (img-painted)[...,torch.from_numpy(rim)].mean(-1)[...,None,None]
 
-WAYS = {'as painted': lambda painted, img, mask: painted, 'one shade': one_shade, 'membrane': inference.meet_rim,
-        'membrane, no network': lambda painted, img, mask, meet_rim=inference.meet_rim: meet_rim(torch.zeros_like(painted), img, mask)}
+WAYS = {'as painted': lambda painted, img, mask: painted, 'one shade': one_shade, 'membrane': harmonic_blend,
+        'membrane, no network': lambda painted, img, mask: harmonic_blend(torch.zeros_like(painted), img, mask)}
 
 def holes(size, rng):
     "A square and a free-form hole somewhere in a photo of (width, height)"
@@ -45,17 +49,17 @@ def fills(photo, hole, net):
     "The photo itself, and what `inpaint` makes of it in each way"
     yield 'the photo itself',photo
     for way,f in WAYS.items():
-        with patch.object(inference, 'meet_rim', f): yield way,inference.inpaint(photo, hole, net)
+        with patch.object(crops, 'harmonic_blend', f): yield way,inpaint(photo, hole, net)
 
 def main(folder):
-    rng,net,rows = np.random.default_rng(0),inference.load_inpainter(device='cpu'),[]
+    rng,net,rows = np.random.default_rng(0),load_inpainter(device='cpu'),[]
     photos = find_photos(folder)
-    for photo in progress_bar([inference.open_image(f).convert('RGB') for f in photos]):
+    for photo in progress_bar([open_image(f).convert('RGB') for f in photos]):
         true = np.asarray(photo).astype(float)
         for kind,hole in holes(photo.size, rng):
             rows += [(kind, way, *measure(true, hole, np.asarray(filled).astype(float))) for way,filled in fills(photo, hole, net)]
     table = pd.DataFrame(rows, columns=['hole', 'way', 'error', 'psnr', 'jump']).groupby(['hole', 'way'], sort=False).mean()
-    table['photos'],table['weights'] = len(photos),inference.DEFAULT_SHA256[:16]
+    table['photos'],table['weights'] = len(photos),DEFAULT_SHA256[:16]
     print(table.round(2).to_string())
     table.round(4).to_csv(Path(__file__).parent/'results/rim.csv')
 

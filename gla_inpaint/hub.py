@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .generator import Generator
-from .inference import (
+from .weights import (
     InpaintError, load_inpainter, network_of, replacing, save_inpainter)
 
 # %% ../nbs/14_hub.ipynb #14_hub-06

@@ -40,11 +40,12 @@ def width_near(
     return width if width == 2 or size-n < n-below else width-2
 
 # %% ../nbs/08_nets.ipynb #08_nets-14
-NETS = dict( # name: module and class in this package
+NETS = dict(
     gla='generator:Inpainter',
+    contextual='others.contextual:ContextualNet',
     partial='others.partial:PartialNet',
     fusion='others.fusion:FusionNet',
-)
+) # name: module and class in this package
 
 def net_class(
     name:str, # one of `NETS`

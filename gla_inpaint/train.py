@@ -39,13 +39,13 @@ from safetensors.torch import load_file, save
 import gla_inpaint
 from .data import find_photos, make_loaders, show_rows, split_photos
 from .generator import Inpainter, composite
-from .inference import (
-    InpaintError, load_inpainter, replacing, save_inpainter)
 from .learner import InpaintLearner, get_learner
 from .losses import rank_mean
 from .metrics import BUCKETS, bucket_name, inpaint_metrics
 from .nets import (
     NETS, count_parameters, make_net, net_class, size_of, width_for, width_near)
+from .weights import (
+    InpaintError, load_inpainter, replacing, save_inpainter)
 
 # %% ../nbs/11_train.ipynb #11_train-08
 def step_seed(
@@ -63,7 +63,8 @@ def write_checkpoint(
     state:dict, # tensors, numbers, strings, lists and dicts of them
     keep:int=2, # how many checkpoints stay
 )->Path: # the file: step, digest of its bytes
-    "Write a state whole or not at all, and remove older ones. OSError where it cannot be written; what was there is still there then."
+    """Write a state whole or not at all, and remove older ones. OSError if it cannot be
+    written; what was there is still there then."""
     buffer = BytesIO()
     torch.save(state, buffer)
     data = buffer.getvalue()
@@ -75,17 +76,22 @@ def write_checkpoint(
         if old not in kept: old.unlink()
     return path
 
+# %% ../nbs/11_train.ipynb #11_train-11a
 def read_checkpoint(
     folder:Path, # where the checkpoints are
     device='cpu', # for the tensors
 )->dict: # the newest state that is whole; None where there is none
-    "Read a state, running no code of the file's. A damaged file is named, renamed to .broken and passed over."
+    """Read a state, running no code of the file's. A damaged file is named, renamed to
+    .broken and passed over."""
     for path in sorted(folder.glob('[0-9]*.pt'), reverse=True):
         data = path.read_bytes()
         try:
-            if sha256(data).hexdigest()[:16] == path.stem[-16:]: return torch.load(BytesIO(data), map_location=device, weights_only=True)
-        except (UnpicklingError, RuntimeError): pass                        # not written by us
-        print(f'{path} is damaged: set aside as .broken, the one before it is taken', flush=True)
+            if sha256(data).hexdigest()[:16] == path.stem[-16:]: return torch.load(
+                BytesIO(data), map_location=device, weights_only=True)
+        # not written by us
+        except (UnpicklingError, RuntimeError): pass
+        print(f'{path} is damaged: set aside as .broken, the one before it is taken',
+              flush=True)
         path.rename(path.with_suffix('.broken'))
 
 # %% ../nbs/11_train.ipynb #11_train-15
@@ -124,6 +130,7 @@ def _load_opt(opt, state):
         mine = opt.opt.state[p] = {b: s[a] for a,b in ADAM.items()}
         mine['step'] = torch.tensor(float(s['step']), device=s['grad_avg'].device)
 
+# %% ../nbs/11_train.ipynb #11_train-15a
 def learner_state(
     learn:InpaintLearner, # in the middle of a fit, between two batches
 )->dict: # for `write_checkpoint`
@@ -135,6 +142,7 @@ def learner_state(
                 batch=learn.iter+1, pct_train=learn.pct_train,
                 train_iter=learn.train_iter, parts=learn.loss_log.totals(), **more)
 
+# %% ../nbs/11_train.ipynb #11_train-15b
 def restore(
     learn:InpaintLearner, # new, with the settings of the run
     state:dict, # from `learner_state`
@@ -155,7 +163,7 @@ def restore(
     learn.first_epoch = dl.dataset.epoch = done[0]
     dl.first = done[1]
 
-# %% ../nbs/11_train.ipynb #11_train-17
+# %% ../nbs/11_train.ipynb #11_train-17a
 def d_file(
     path:Path, # of a generator's weights
 )->Path: # of the discriminator's
@@ -173,6 +181,7 @@ def save_networks(
     weights = {k: v.cpu().contiguous() for k,v in learn.rival.net.state_dict().items()}
     with replacing(d_file(path)) as tmp: tmp.write_bytes(save(weights))
 
+# %% ../nbs/11_train.ipynb #11_train-17
 class Checkpoints(Callback):
     "Seeds each step, and keeps the run's state on disk."
     order = 90                                 # after all that belongs to a batch
@@ -270,16 +279,18 @@ class Clock(Callback):
 def bucket_means(
     values:dict, # name -> [n], as from `inpaint_metrics`
     ratio:Tensor, # share of hole of each photograph [n]
-)->dict: # name -> mean over all, 'name 20-30' -> mean over a bucket; nan where there is no photograph
+)->dict: # name -> mean over all, 'name 20-30' -> over a bucket; nan for an empty one
     "Means over all photographs, and over each bucket of hole ratios."
     out = {k: v.mean().item() for k,v in values.items()}
     for lo,hi in BUCKETS:
-        inside = (ratio >= lo) & (ratio < hi)
-        out |= {f'{k} {bucket_name((lo,hi))}': v[inside].mean().item() for k,v in values.items()}
+        inside,name = (ratio >= lo) & (ratio < hi),bucket_name((lo,hi))
+        out |= {f'{k} {name}': v[inside].mean().item() for k,v in values.items()}
     return out
 
+# %% ../nbs/11_train.ipynb #11_train-27a
 class Validation(Callback):
-    "`bucket_means` of the composites of each validation, over all processes, in `means`."
+    """`bucket_means` of the composites of each validation, over all processes, in
+    `means`."""
     order = 60
     def before_validate(self):
         "Begin."
@@ -288,8 +299,10 @@ class Validation(Callback):
         "Measure one batch."
         if self.training: return
         (holed,mask),(truth,) = self.xb,self.yb
-        values = inpaint_metrics(composite(self.pred[1], holed, mask), truth, mask) | dict(ratio=1-mask.mean((1,2,3)))
-        self.rows.append(self.learn.to_detach(torch.stack([v.float() for v in values.values()], 1)))
+        values = inpaint_metrics(composite(self.pred[1], holed, mask), truth, mask)
+        values |= dict(ratio=1-mask.mean((1,2,3)))
+        rows = torch.stack([v.float() for v in values.values()], 1)
+        self.rows.append(self.learn.to_detach(rows))
         self.names = list(values)
     def after_validate(self):
         "All photographs of all processes."
@@ -335,6 +348,7 @@ def _wandb(run, settings):
                dir=run, config=config, settings=quiet)
     return lambda step,row: wandb.log(row, step=step)
 
+# %% ../nbs/11_train.ipynb #11_train-30a
 def write_csv(
     path:Path, # file to write
     rows:list, # dicts; the last one has the keys of all, and what others lack is nan
@@ -345,7 +359,7 @@ def write_csv(
         w.writeheader()
         w.writerows(rows)
 
-# %% ../nbs/11_train.ipynb #11_train-31
+# %% ../nbs/11_train.ipynb #11_train-31a
 def write_figure(
     fig:plt.Figure, # to be saved and closed
     path:Path, # .png or .jpg
@@ -373,6 +387,7 @@ def write_samples(
     fig = show_rows(rows, ('holed', 'coarse', 'refined', 'result', 'truth'), size=2)
     write_figure(fig, path, dpi=80)
 
+# %% ../nbs/11_train.ipynb #11_train-31
 # parts of the training loss, and what D tells apart, as columns
 PARTS = 'recon', 'g_adv', 'd_loss', 'gap', 'told_apart', 'saturated'
 
@@ -424,7 +439,7 @@ class RunLog(Callback):
         over_the_bar = '\r\033[K' if sys.stdout.isatty() else ''
         print(over_the_bar+epoch_line(row), flush=True)
 
-# %% ../nbs/11_train.ipynb #11_train-33
+# %% ../nbs/11_train.ipynb #11_train-33a
 def epoch_line(
     row:dict, # of the history
 )->str: # for people to read
@@ -437,6 +452,7 @@ def epoch_line(
     begin = f'epoch {row["epoch"]}  step {row["step"]}  {losses}'
     return f'{begin}  | L1 SSIM PSNR  {scores}'
 
+# %% ../nbs/11_train.ipynb #11_train-33
 class TimeLeft(Callback):
     "A bar with the time left in a terminal or a notebook, elsewhere some lines."
     order = 96 # after the clock, which says how far the run is
@@ -502,6 +518,7 @@ def choose_photos(
     held = full(find_photos(valid))
     return dict(train=[p for p in full(found) if p not in set(held)], valid=held)
 
+# %% ../nbs/11_train.ipynb #11_train-35n
 def fit_to_weights(
     settings:dict, # of a new run
 )->dict: # the same, with the width of the weights
@@ -548,12 +565,15 @@ def choose_net(
     if s['net'] == 'gla': return s
     return s | dict(net_settings=_settings_at(s['net'], s['width']))
 
-# %% ../nbs/11_train.ipynb #11_train-35b
+# %% ../nbs/11_train.ipynb #11_train-35k
+# what `gla_train` takes unasked
 DEFAULTS = dict(
     valid=None, weights=None, size=256, bs=4, width=None, epochs=None, minutes=None,
     lr=1e-4, seed=0, save_every=200, adversarial_from=0., lr_d=None, adv_weight=1.,
     d_steps=1, d_warmup=0, ema=0., without=[], colour=False, bf16=False, compile=False,
-    track='csv', net='gla', net_settings=None, own=False) # what `gla_train` takes unasked
+    track='csv', net='gla', net_settings=None, own=False)
+
+# %% ../nbs/11_train.ipynb #11_train-35b
 D_OPTIONS = 'lr_d', 'adv_weight', 'd_steps', 'd_warmup' # they need a discriminator
 
 def trained(
@@ -573,6 +593,7 @@ def _refuse_used(out):
     raise InpaintError(
         f"{out} holds {there[0].name} of another run: choose another --out")
 
+# %% ../nbs/11_train.ipynb #11_train-35l
 @contextmanager
 def only_here(
     out:Path, # folder of a run, which is made if need be
@@ -615,6 +636,7 @@ def new_settings(
     plain = {k: str(v) if isinstance(v, Path) else v for k,v in s.items()}
     return plain | about | paths
 
+# %% ../nbs/11_train.ipynb #11_train-35p
 def write_settings(
     out:Path, # folder of the run
     settings:dict, # from `new_settings`
@@ -684,7 +706,9 @@ def join_ranks():
     "Meet the other processes that `accelerate launch` has started, if there are any."
     if num_distrib() <= 1: return
     try: from accelerate import PartialState
-    except ImportError as e: raise ImportError("several processes need accelerate: pip install 'gla_inpaint[distributed]'") from e
+    except ImportError as e: raise ImportError(
+        "several processes need accelerate: pip install 'gla_inpaint[distributed]'"
+    ) from e
     PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(minutes=10))
 
 def first_rank(
@@ -745,6 +769,7 @@ def is_over(
     if s['minutes']: return state['spent'] >= s['minutes']
     return state['train_iter'] >= s['epochs']*(len(s['train'])//s['bs'])
 
+# %% ../nbs/11_train.ipynb #11_train-38f
 def _moved_photo(old, size, folder):
     "The photo below `folder` whose path ends as the old one's; else the old one"
     ends = (folder.joinpath(*old.parts[i:]) for i in range(1, len(old.parts)))
@@ -791,6 +816,7 @@ def _about_net(s):
     return (f"{s['net']} of width {s['net_settings']['width']}, {size:,} parameters "
             f"(gla of width {s['width']} has {ours:,})")
 
+# %% ../nbs/11_train.ipynb #11_train-38g
 def _train_run(out, epochs=None, minutes=None, photos=None, **keys):
     _fast_gpu()
     first_rank(lambda: tidy(out))
@@ -877,6 +903,7 @@ def _parser():
     _add_options(add, whole, real)
     return p
 
+# %% ../nbs/11_train.ipynb #11_train-40c
 def _add_options(add, whole, real):
     add('--adversarial-from', metavar='SHARE', type=real(0, 1),
         help="share of the run before the discriminator joins (0)")
@@ -984,6 +1011,7 @@ def _why(e, out):
     text += _keep_traceback(out, e)
     return f'{type(e).__name__}: {text}. Then: {_how_to_go_on(out)}'
 
+# %% ../nbs/11_train.ipynb #11_train-40d
 def main(argv=None # list of strings; None: those of the command line
 )->int: # exit status: 0, 1 after an error, 130 when interrupted
     "The command `gla_train`"

@@ -10,14 +10,16 @@ from PIL import Image, ImageOps
 NBS = Path(__file__).parent.parent/'nbs'
 SIZE = 240,120
 PARTS = {
-    '00_masks': ('00_masks-09', .0, .12, .49, 1), '00_pictures': ('00_pictures-14', .07, .2, .44, .95),
+    '00_masks': ('00_masks-09', .0, .12, .49, 1), '00_pictures': ('00_pictures-13', .13, .19, .35, .49),
     '01_data': ('01_data-51', .0, .08, .66, .34), '02_mpga': ('02_mpga-49', .25, .06, .75, .5),
-    '03_gla': ('03_gla-57e', .035, .07, .345, .27), '04_generator': ('01_data-53', .25, .15, .75, 1),
+    '03_gla': ('03_gla-57e', .035, .07, .345, .27), '04_generator': ('01_data-53', .197, .13, .602, .98),
     '05_discriminator': ('05_discriminator-32', .03, .08, .98, .98), '06_losses': ('06_losses-23', .03, .1, .49, .47),
     '07_metrics': ('07_metrics-18', .0, .12, .485, .49), '08_learner': ('08_learner-38d', .06, .02, .97, .98),
-    '09_inference': ('09_inference-50', .0, .16, .5, 1), '10_draw': ('10_draw-51', .34, .14, 1, 1),
-    '11_train': ('11_train-25', .06, .02, .97, .98), '12_evaluate': ('12_evaluate-21', .118, .2, .33, 1),
-    '13_demo': ('13_demo-25', .089, .14, .335, .5),
+    '08_weights': ('08_weights-first', .335, .1, .995, 1), '09_blend': ('09_blend-first', .0, .12, .5, .99),
+    '09_crops': ('09_crops-first', .02, .1, .98, .85), '09_files': ('09_files-first', .005, .25, .162, .97),
+    '09_holes': ('09_holes-first', .255, .08, .497, .49), '09_inference': ('09_inference-first', .0, .16, .66, 1), '10_draw': ('10_draw-51', .34, .14, 1, 1),
+    '11_train': ('11_train-25', .06, .02, .97, .98), '12_evaluate': ('12_evaluate-03a', .19, .11, .37, .46),
+    '13_demo': ('13_demo-25', .175, .075, .335, .52),
 }
 
 

@@ -123,9 +123,9 @@ MUTANTS = [Mutant(*m) for m in [
     ('08_nets', 'true counts as one, and one as true', "return isinstance(value, bool)", "return isinstance(value, int)"),
     ('08_nets', 'settings are taken as they come', "check_settings(kind := net_class(name), settings)", "kind = net_class(name)"),
     # any photo, any hole
-    ('09_inference', 'white is what is known', "return bright >= .5", "return bright < .5"),
-    ('09_inference', 'resized with what lies under the hole', "resize(img*mask, size)/share", "resize(img, size)/share"),
-    ('09_inference', 'the seam doubled: membrane with the wrong sign', "return painted + torch", "return painted - torch"),
+    ('09_holes', 'white is what is known', "return bright >= .5", "return bright < .5"),
+    ('09_crops', 'resized with what lies under the hole', "resize(img*mask, size)/share", "resize(img, size)/share"),
+    ('09_blend', 'the seam doubled: membrane with the wrong sign', "return painted + error", "return painted - error"),
     ('09_inference', 'known pixels repainted too', "paste(pixels[t:b,l:r], own, to_pixels(rgb[own], photo))", "paste(pixels[t:b,l:r], own|True, to_pixels(rgb[own|True], photo))"),
     # runs
     ('11_train', 'each process drops the same features', "SeedSequence((seed, step, rank))", "SeedSequence((seed, step))"),
@@ -160,6 +160,10 @@ MUTANTS = [Mutant(*m) for m in [
     ('14_hub', 'a page with text loses the lines for the Hub', "if text.startswith('---'): return text", "if text: return text"),
     ('14_hub', "what is uploaded is the package's weights", "save_pretrained(model, folder, text)", "save_pretrained(None, folder, text)"),
     # other methods
+    ('others/01_contextual', 'softmax over places, not over candidates', ".softmax(-1)", ".softmax(1)"),
+    ('others/01_contextual', 'the mask of the first photo for all', "F.pad(mask_like(mask, psi)", "F.pad(mask_like(mask[:1].expand_as(mask), psi)"),
+    ('others/01_contextual', 'neighbours do not vote', "propagate(s, size, self.fuse)*clean", "s*clean"),
+    ('others/01_contextual', 'neighbours vote along rows alone', "for dim in (2, 1):", "for dim in (2,):"),
     ('others/02_partial', 'the sum is not scaled up', "y = y*(known/share.clamp(min=1e-6))", "y = y*known"),
     ('others/02_partial', 'the bias is scaled too', "self.weight, None, self.stride, self.padding)\n        y = y*(known/share.clamp(min=1e-6))\n        return y + known*self.bias.view(-1,1,1),known",
      "self.weight, self.bias, self.stride, self.padding)\n        y = y*(known/share.clamp(min=1e-6))\n        return y,known"),

@@ -11,7 +11,7 @@ from fastai.learner import Learner, load_learner
 from PIL import EpsImagePlugin, Image, PngImagePlugin
 
 from gla_inpaint.data import (HELD_OUT, InpaintDataset, InpaintDL, crop_box, crop_photo, find_photos, inpaint_dataloaders, load_crop,
-                              load_photo, sample_photos, show_rows, split_celeba_hq, split_imagenet, split_photos, split_places365, to_pair)
+                              load_photo, sample_photos, show_rows, split_celeba_hq, split_imagenet, split_photos, split_places365, to_pair, to_tensor)
 from gla_inpaint.pictures import SUFFIXES, UNREADABLE, PictureError
 from gla_inpaint.masks import free_form_hole, mask_from_hole
 
@@ -173,6 +173,21 @@ def test_every_box_is_accepted_by_pillow():
         for size in ((48,48), (49,49), (93,93), (100,37)):
             for rng in (None, np.random.default_rng(W)):
                 assert crop_photo(Image.new('RGB', (W,W+7)), size, rng).size == size[::-1]
+
+def test_boxes_lie_inside_have_the_shape_asked_for_and_are_not_enlarged_without_need():
+    rng = np.random.default_rng(42)
+    for _ in range(2000):
+        (W,H),(h,w) = rng.integers(20, 300, 2).tolist(),rng.integers(16, 128, 2).tolist()
+        l,t,r,b = crop_box((W,H), (h,w), rng)
+        assert 0 <= l and 0 <= t and r <= W+1e-9 and b <= H+1e-9
+        assert (r-l)*h == pytest.approx((b-t)*w)
+        assert r-l > w-1e-6 or W < w or H < h
+
+def test_height_comes_first(): assert to_tensor(crop_photo(picture(), (16,48))).shape == (3,16,48)
+
+def test_a_small_copy_gives_the_same_view_only_softer():
+    small,large = (to_tensor(crop_photo(picture(0, size), (64,64))) for size in ((60,40), (600,400)))
+    assert small.shape == large.shape and (small-large).abs().mean() < .15
 
 def test_crops_are_mirrored_never_turned():
     corners = Image.new('RGB', (64,64)); corners.paste((255,0,0), (0,0,32,32)); corners.paste((0,255,0), (32,0,64,32)) # red, green above; black below
@@ -457,6 +472,7 @@ def test_missing_and_empty_folder(tmp_path):
     with pytest.raises(FileNotFoundError) as e: loaders(str(tmp_path))
     assert str(tmp_path) in str(e.value) and all(s in str(e.value) for s in SUFFIXES)
     with pytest.raises(FileNotFoundError): loaders([])
+    with pytest.warns(UserWarning, match='a.txt'), pytest.raises(FileNotFoundError, match='in the list'): find_photos([tmp_path/'a.txt'])
     picture().save(tmp_path/'a.png')
     with pytest.raises(NotADirectoryError, match='a.png'): loaders(tmp_path/'a.png')
 
@@ -551,7 +567,7 @@ def test_few_photos(album):
     assert len(a.train_ds) == len(a.valid_ds) == 1 and a.one_batch()[0].shape[0] == 1
 
 @pytest.mark.parametrize('kwargs', [dict(size=15), dict(size=0), dict(size=32.), dict(size='32'), dict(size=None), dict(size=(32,)), dict(size=(32,8)), dict(size=(32,32,3)),
-    dict(bs=0), dict(bs=-1), dict(bs=2.), dict(valid=0.), dict(valid=1.), dict(valid=3), dict(valid=-.1), dict(ratio=(.5,.5)), dict(ratio=(.3,1.2)), dict(seed=-1)])
+    dict(bs=0), dict(bs=-1), dict(bs=2.), dict(valid=0.), dict(valid=1.), dict(valid=3), dict(valid=-.1), dict(valid=1.5), dict(ratio=(.5,.5)), dict(ratio=(.5,.2)), dict(ratio=(.3,1.2)), dict(seed=-1)])
 def test_bad_arguments(album, kwargs):
     with pytest.raises(ValueError) as e: loaders(album, **kwargs)
     key,value = next(iter(kwargs.items()))

@@ -8,7 +8,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 import torch
 
-from gla_inpaint.demo import loss_figure
+from gla_inpaint.data import HELD_OUT, sample_photos
+from gla_inpaint.demo import Snapshots, demo_learner, demo_photos, loss_figure
 from gla_inpaint.inference import inpaint
 
 DEMO = Path(sys.executable).with_name('gla_demo')
@@ -30,8 +31,8 @@ def test_a_third_of_a_minute(tmp_path):
     rows = table(got.stdout)
     assert {p for p,_ in rows} == {'coffee', 'chelsea'} and len(rows) == 8 and all(map(math.isfinite, sum(rows.values(), ())))
     assert all(rows[p,'biharmonic'][3] > rows[p,'mean colour'][3] for p in ('coffee', 'chelsea'))
-    for name in ('result.png', 'losses.png'):
-        with Image.open(tmp_path/'demo'/name) as im: assert min(im.size) > 300 and np.asarray(im.convert('L')).std() > 20
+    for name in ('result.png', 'learning.png', 'losses.png'):
+        with Image.open(tmp_path/'demo'/name) as im: assert min(im.size) > 150 and np.asarray(im.convert('L')).std() > 20
     assert not list((tmp_path/'demo').glob('*.part*'))
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8))
     filled = inpaint(photo, (20, 20, 50, 50), tmp_path/'demo/inpainter.safetensors')
@@ -58,6 +59,23 @@ def test_same_seed_same_numbers(tmp_path):
     assert all((a[k] == b[k]).all() for k in a) and any((a[k] != c[k]).any() for k in a)
     t0,t1,t2 = (table(r.stdout) for r in runs)
     assert t0 == t1 != t2
+
+
+def test_looking_at_the_fill_does_not_disturb_the_training():
+    photo = sample_photos()[HELD_OUT[0]]
+    def weights(cbs):
+        learn = demo_learner([sample_photos()['china']], [photo], steps=2)
+        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, cbs=cbs)
+        return torch.cat([p.detach().flatten() for p in learn.model.parameters()])
+    snapshots = Snapshots(photo)
+    assert torch.equal(weights([]), weights([snapshots]))
+    assert list(snapshots.fills) == [0, 1, 2]
+    for fill in snapshots.fills.values(): assert torch.equal(fill*snapshots.mask[0], snapshots.holed[0])
+
+
+def test_two_photos_are_too_few(tmp_path):
+    for i in range(2): Image.new('RGB', (9,9)).save(tmp_path/f'{i}.png')
+    with pytest.raises(ValueError, match='needs at least 3'): demo_photos(tmp_path)
 
 
 def test_own_photos(tmp_path):

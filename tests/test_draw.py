@@ -13,7 +13,7 @@ from PIL import Image
 from gla_inpaint import draw
 from gla_inpaint.draw import TOOLS, HoleDrawer, draw_stroke, hole_to_png, png_to_hole, stroke_area
 from gla_inpaint.generator import Inpainter
-from gla_inpaint.inference import InpaintError
+from gla_inpaint.weights import InpaintError
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -164,7 +164,7 @@ def test_nonsense_changes_nothing(message):
 
 
 @pytest.mark.parametrize('bad', [dict(points=[[0,float('nan')]]), dict(points=[[float('inf'),0]]), dict(points=[[1e300,0],[0,0]]), dict(points=[[10**400,0]]), dict(points=[]),
-                                 dict(points=[[1]]), dict(points='ab'), dict(points={}), dict(points=[['1','2']]), dict(points=[[True,True]]), dict(tool='spray'), dict(tool=None),
+                                 dict(points=[[1]]), dict(points='ab'), dict(points={}), dict(points=[['1','2']]), dict(points=[[True,True]]), dict(tool='spray'), dict(tool=None), dict(tool=['brush']), dict(width=True),
                                  dict(tool='rectangle'), dict(width=0), dict(width=-5), dict(width=45), dict(width=float('nan')), dict(width='6'), dict(kind='explode'), dict(kind=['undo']),
                                  dict(kind='load'), dict(kind='open', part=0, parts='2')])
 def test_what_is_refused(bad):

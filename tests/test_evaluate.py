@@ -10,7 +10,8 @@ from gla_inpaint import evaluate as ev
 from gla_inpaint.data import to_tensor
 from gla_inpaint.evaluate import METHODS, evaluate, fid_of, find_methods, load_holes, local_inception, local_lpips, main, make_holes, read_rows, score, summarise
 from gla_inpaint.generator import Inpainter
-from gla_inpaint.inference import InpaintError, limit_contrast, meet_rim, save_inpainter
+from gla_inpaint.blend import harmonic_blend, limit_contrast
+from gla_inpaint.weights import InpaintError, save_inpainter
 from gla_inpaint.masks import hole_of_ratio, mask_from_hole
 
 torch.set_num_threads(1)
@@ -88,11 +89,11 @@ def test_a_damaged_manifest_is_refused(bench, text):
     with pytest.raises(InpaintError, match='manifest.json is damaged'): load_holes(bench/'holes')
 
 def test_an_interrupted_set_is_no_set(tmp_path):
-    real = ev.write_hole
+    real = ev._write_hole
     def stop(folder, bucket, i, *args):
         if i == 1: raise KeyboardInterrupt
         return real(folder, bucket, i, *args)
-    with patch.object(ev, 'write_hole', stop), pytest.raises(KeyboardInterrupt): make_holes(tmp_path/'set', 3, (32,32))
+    with patch.object(ev, '_write_hole', stop), pytest.raises(KeyboardInterrupt): make_holes(tmp_path/'set', 3, (32,32))
     assert not list(tmp_path.iterdir())
 
 def test_a_set_may_have_as_long_a_name_as_the_disk_allows(tmp_path):
@@ -150,7 +151,7 @@ def test_holes_and_results_inside_the_photos_are_no_photos(bench, capsys):
 def test_photos_are_scaled_by_the_shorter_side_and_cut_in_the_middle(tmp_path):
     stripes = np.zeros((100,300,3), np.uint8); stripes[:,100:200] = 255
     Image.fromarray(stripes).save(tmp_path/'wide.png')
-    truth,zoom = ev.load_truth(tmp_path/'wide.png', (50,50))
+    truth,zoom = ev._load_truth(tmp_path/'wide.png', (50,50))
     assert zoom == .5 and (truth > .5).all()
 
 def test_enlarged_photos_are_counted(bench, capsys):
@@ -247,10 +248,10 @@ def test_a_method_that_fails_takes_its_hole_with_it(bench, capsys):
     def sometimes(holed, mask, net):
         if 'p2' in str(sometimes.photo): raise InpaintError('painted NaN')
         return real(holed, mask, net)
-    load = ev.load_truth
+    load = ev._load_truth
     def spy(path, *args): sometimes.photo = path; return load(path, *args)
     spy.cache_clear = load.cache_clear
-    with patch.object(ev, 'as_used', sometimes), patch.object(ev, 'load_truth', spy): assert run(bench, '--baselines', '--without', 'biharmonic') == 1
+    with patch.object(ev, 'as_used', sometimes), patch.object(ev, '_load_truth', spy): assert run(bench, '--baselines', '--without', 'biharmonic') == 1
     assert 'painted NaN' in capsys.readouterr().err and set(table(bench).n) == {3}
 
 # --- killed, resumed, changed
@@ -278,17 +279,17 @@ def test_killed_and_started_again(bench):
 
 def test_interrupted(bench, capsys):
     def stop(*args, **kwargs): raise KeyboardInterrupt
-    with patch.object(ev, 'measure', stop): assert run(bench) == 1
+    with patch.object(ev, '_measure', stop): assert run(bench) == 1
     assert 'goes on from' in capsys.readouterr().err
 
 def test_nothing_is_measured_twice_and_baselines_can_come_later(bench):
     assert run(bench) == 0
     first = lines(bench)
-    real,asked = ev.measure,set()
-    with patch.object(ev, 'measure', lambda item, keys, **k: asked.update(keys) or real(item, keys, **k)): assert run(bench, '--baselines') == 0
+    real,asked = ev._measure,set()
+    with patch.object(ev, '_measure', lambda item, keys, **k: asked.update(keys) or real(item, keys, **k)): assert run(bench, '--baselines') == 0
     assert asked == set(ev.BASELINES)
     assert lines(bench)[:len(first)] == first and len(lines(bench)) == 1 + 4*3*7
-    with patch.object(ev, 'measure', lambda *a, **k: pytest.fail('measured again')): assert run(bench, '--baselines') == 0
+    with patch.object(ev, '_measure', lambda *a, **k: pytest.fail('measured again')): assert run(bench, '--baselines') == 0
 
 @pytest.mark.parametrize('what', ['weights', 'photo', 'holes'])
 def test_what_has_changed_is_measured_anew_and_never_mixed(bench, capsys, what):
@@ -318,17 +319,17 @@ def test_rows_that_other_code_or_another_machine_measured_are_measured_again(ben
 
 def test_whatever_fills_or_measures_is_part_of_the_code_version(tmp_path):
     package = shutil.copytree(Path(ev.__file__).parent, tmp_path/'gla_inpaint', ignore=shutil.ignore_patterns('weights', '__pycache__'))
-    assert ev.code_sha(package) == ev.code_sha() and ev.code_sha()[:16] in ev.measured_by() and torch.__version__ in ev.measured_by()
-    seen,files = {ev.code_sha()},list(package.rglob('*.py'))
+    assert ev._code_sha(package) == ev._code_sha() and ev._code_sha()[:16] in ev.measured_by() and torch.__version__ in ev.measured_by()
+    seen,files = {ev._code_sha()},list(package.rglob('*.py'))
     for file in [*files, package/'new.py']:
         with file.open('a') as f: f.write('\n')
-        seen.add(ev.code_sha(package))
-    assert len(seen) == 1 + len(files) - len(ev.APART) + 1
+        seen.add(ev._code_sha(package))
+    assert len(seen) == 1 + len(files) - len(ev._APART) + 1
 
 def test_what_is_no_part_of_the_code_version_is_not_used_in_filling_or_measuring():
     package = Path(ev.__file__).parent
-    for file in (f for f in package.rglob('*.py') if f.stem not in ev.APART):
-        used = set(re.findall(r'^from \.+(\w+) import', file.read_text(encoding='utf-8'), re.M)) & set(ev.APART)
+    for file in (f for f in package.rglob('*.py') if f.stem not in ev._APART):
+        used = set(re.findall(r'^from \.+(\w+) import', file.read_text(encoding='utf-8'), re.M)) & set(ev._APART)
         assert used <= ({'train'} if file.stem == 'evaluate' else set()), f'{file.stem} uses {used}'
 
 def test_photos_may_move(bench, capsys):
@@ -418,7 +419,7 @@ def test_inpaint_is_one_pass_a_membrane_and_a_limit_at_the_size_of_training():
     net = Inpainter(4).eval()
     net.size = 64
     truth,mask = to_tensor(picture(2, (64,64)))[None],mask_from_hole(hole_of_ratio((64,64), (.2,.3), 1))[None]
-    used,once = (ev.score(f, truth, mask)[0] for f in (lambda h,m: ev.as_used(h, m, net), lambda h,m: limit_contrast(meet_rim(ev.one_pass(h, m, net), h, m), h, m).clamp(-1, 1)))
+    used,once = (ev.score(f, truth, mask)[0] for f in (lambda h,m: ev.as_used(h, m, net), lambda h,m: limit_contrast(harmonic_blend(ev.one_pass(h, m, net), h, m), h, m).clamp(-1, 1)))
     assert (used-once).abs().max() < 1.5/127.5
 
 def test_baselines_without_opencv(bench, capsys):
@@ -451,7 +452,7 @@ def test_a_dataset_by_its_root(bench, capsys, dataset, names, n):
     root = bench/'root'
     for f in (root/x for x in names): f.parent.mkdir(parents=True, exist_ok=True); f.touch()
     picked = {}
-    with patch.object(ev, 'evaluate', lambda photos, *a: picked.update(photos=photos) or (summarise(pd.DataFrame([dict.fromkeys(ev.COLUMNS, 1) | dict(method='telea', bucket='20-30')])), {})):
+    with patch.object(ev, 'evaluate', lambda photos, *a: picked.update(photos=photos) or (summarise(pd.DataFrame([dict.fromkeys(ev._COLUMNS, 1) | dict(method='telea', bucket='20-30')])), {})):
         seed = ('--seed', '4') if dataset == 'places365' else ()
         assert main([str(root), '--dataset', dataset, '--holes', str(bench/'holes'), *seed]) == 0
     assert len(picked['photos']) == n and (dataset != 'celeba-hq' or [p.stem for p in picked['photos'][:2]] == ['4','5'])
@@ -528,7 +529,7 @@ def test_a_photo_that_changes_under_its_name(tmp_path):
     for seed in (0, 1):
         picture(seed).save(tmp_path/'photos/p.png')
         evaluate(tmp_path/'photos', tmp_path/'holes', tmp_path/'out', **args)
-    ev.load_truth.cache_clear()
+    ev._load_truth.cache_clear()
     evaluate(tmp_path/'photos', tmp_path/'holes', tmp_path/'fresh', **args)
     a,b = (pd.read_csv(tmp_path/o/'table.csv').query("region != 'time'") for o in ('out', 'fresh'))
     pd.testing.assert_frame_equal(a, b)

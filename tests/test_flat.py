@@ -1,7 +1,8 @@
 """Plain walls, skies and grey photos, with the weights that ship"""
 import numpy as np, pytest, torch
+from gla_inpaint.blend import limit_contrast
 from gla_inpaint.data import crop_photo, sample_photos, to_tensor
-from gla_inpaint.inference import inpaint, limit_contrast
+from gla_inpaint.inference import inpaint
 from gla_inpaint.masks import hole_of_ratio, mask_from_hole
 
 

@@ -2,7 +2,7 @@
 import pytest, torch
 from gla_inpaint.generator import Inpainter
 from gla_inpaint.gla import CANDIDATES, GLA, gla_literal, matching_grid, products
-from gla_inpaint.inference import load_inpainter, save_inpainter
+from gla_inpaint.weights import load_inpainter, save_inpainter
 
 
 def holed(h=16, w=16):

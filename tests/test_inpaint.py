@@ -11,13 +11,18 @@ from PIL import Image, ImageFilter, ImageOps, PngImagePlugin
 
 from safetensors.torch import save_file
 
-from gla_inpaint import inference
+from gla_inpaint import inference, weights
+from gla_inpaint.blend import membrane
+from gla_inpaint.crops import find_crops, shrink
 from gla_inpaint.discriminator import Discriminator
 from gla_inpaint.data import sample_photos
 from gla_inpaint.generator import Inpainter, composite
 from gla_inpaint.masks import free_form_hole
 from gla_inpaint.pictures import load_photo
-from gla_inpaint.inference import (InpaintError, find_crops, inpaint, load_inpainter, main, membrane, open_image, read_hole, save_inpainter, shrink)
+from gla_inpaint.files import alpha_of, open_image, save_photo, to_network
+from gla_inpaint.holes import read_hole
+from gla_inpaint.inference import inpaint, main
+from gla_inpaint.weights import InpaintError, load_inpainter, save_inpainter
 
 torch.set_num_threads(1)
 MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16')
@@ -135,7 +140,7 @@ def test_colour_profile_and_transparency_stay_and_exif_goes(tmp_path):
     exif[0x010e] = 'a thumbnail could be here'
     out = inpaint(encoded(PHOTO, icc_profile=b'profile', exif=exif), HOLE, NET)
     assert out.info == {'icc_profile': b'profile'}
-    inference.save_photo(out, tmp_path/'a.png')
+    save_photo(out, tmp_path/'a.png')
     assert Image.open(tmp_path/'a.png').info['icc_profile'] == b'profile'
     palette = picture('P', 40, 30)
     out = inpaint(encoded(palette, transparency=2), HOLE, NET)
@@ -165,7 +170,7 @@ def test_the_colour_that_stands_for_transparent_stays_where_it_was(mode, key):
         net = Paints(32, lambda x: torch.full_like(x, painted))
         out = inpaint(photo, square(30, 40, (5,5), 20), net)
         again = Image.open(BytesIO(encoded(out, transparency=out.info['transparency'])))
-        assert np.array_equal(inference.alpha_of(again) == 0, clear)
+        assert np.array_equal(alpha_of(again) == 0, clear)
 
 def cut_out(colour):
     "A grey disc, and a colour stored where nothing is seen"
@@ -201,8 +206,8 @@ def test_transparency_is_not_lost_in_a_format_that_cannot_hold_it(tmp_path):
     for photo,key in ((palette, 2), (palette, bytes([255,0,128])), (grey, 7), (grey.convert('RGB'), (7,7,7))):
         out = inpaint(encoded(photo, transparency=key), HOLE, NET)
         for suffix in ('.tif', '.jpg'):
-            with pytest.raises(InpaintError, match='write a .png|as JPEG'): inference.save_photo(out, tmp_path/f'a{suffix}')
-        inference.save_photo(out, tmp_path/'a.png')
+            with pytest.raises(InpaintError, match='write a .png|as JPEG'): save_photo(out, tmp_path/f'a{suffix}')
+        save_photo(out, tmp_path/'a.png')
         assert np.array_equal(seen(Image.open(tmp_path/'a.png')), seen(out))
     assert os.listdir(tmp_path) == ['a.png'], 'nothing half right is left behind'
 
@@ -211,22 +216,22 @@ def test_transparency_is_not_lost_in_a_format_that_cannot_hold_it(tmp_path):
 def test_what_is_written_is_what_was_filled(mode, suffix, tmp_path):
     out = inpaint(picture(mode, 40, 30), HOLE, NET)
     if (mode, suffix) == ('CMYK', '.png'):
-        with pytest.raises(InpaintError, match='a .tif takes every mode'): inference.save_photo(out, tmp_path/'a.png')
+        with pytest.raises(InpaintError, match='a .tif takes every mode'): save_photo(out, tmp_path/'a.png')
         return
-    inference.save_photo(out, tmp_path/f'a{suffix}')
+    save_photo(out, tmp_path/f'a{suffix}')
     assert np.array_equal(np.asarray(Image.open(tmp_path/f'a{suffix}')), np.asarray(out))
 
 def test_a_writer_that_changes_pixels_is_found_out(tmp_path, monkeypatch):
     save = Image.Image.save
     monkeypatch.setattr(Image.Image, 'save', lambda im, fp, *args, **kwargs: save(im.point(lambda v: v^1), fp, *args, **kwargs))
-    with pytest.raises(InpaintError, match='cannot keep the pixels'): inference.save_photo(PHOTO, tmp_path/'a.png')
+    with pytest.raises(InpaintError, match='cannot keep the pixels'): save_photo(PHOTO, tmp_path/'a.png')
     assert not os.listdir(tmp_path)
 
 @pytest.mark.parametrize('suffix', ['.png', '.tif', '.jpg'])
 @pytest.mark.parametrize('fmt', ['PNG', 'TIFF', 'JPEG'])
 def test_the_resolution_of_a_scan_is_kept(fmt, suffix, tmp_path):
     out = inpaint(encoded(PHOTO, fmt, dpi=(300,600)), HOLE, NET)
-    inference.save_photo(out, tmp_path/f'a{suffix}')
+    save_photo(out, tmp_path/f'a{suffix}')
     assert np.allclose([float(d) for d in stored(tmp_path/f'a{suffix}')['dpi']], (300,600), atol=.1)
     none = inpaint(encoded(PHOTO, fmt), HOLE, NET)
     assert 'dpi' not in none.info, 'where nothing is said, nothing is made up'
@@ -241,7 +246,7 @@ GAMMA,WIDE,HDR = (1_00000).to_bytes(4, 'big'),b''.join(n.to_bytes(4, 'big') for 
 def test_colour_spaces_of_a_png_are_kept_in_a_png(tmp_path):
     photo = encoded(PHOTO)
     for name,data in ((b'gAMA', GAMMA), (b'cHRM', WIDE), (b'cICP', HDR), (b'sRGB', b'\1')): photo = chunked(photo, name, data)
-    inference.save_photo(inpaint(photo, HOLE, NET), tmp_path/'a.png')
+    save_photo(inpaint(photo, HOLE, NET), tmp_path/'a.png')
     written = (tmp_path/'a.png').read_bytes()
     for name,data in ((b'gAMA', GAMMA), (b'cHRM', WIDE), (b'cICP', HDR), (b'sRGB', b'\1')): assert written.count(name+data) == 1, name
     with Image.open(tmp_path/'a.png') as im: im.load()
@@ -250,13 +255,13 @@ def test_the_colour_space_of_a_bright_avif_is_kept_in_a_png(tmp_path):
     avif = bytearray(encoded(PHOTO, 'AVIF'))
     at = avif.index(b'colrnclx')+8
     avif[at:at+4] = bytes([0,9,0,16])                                   # BT.2020 and PQ
-    inference.save_photo(inpaint(bytes(avif), HOLE, NET), tmp_path/'a.png')
+    save_photo(inpaint(bytes(avif), HOLE, NET), tmp_path/'a.png')
     assert b'cICP\x09\x10\0\1' in (tmp_path/'a.png').read_bytes() and 'cicp' not in inpaint(encoded(PHOTO, 'AVIF'), HOLE, NET).info
 
 @pytest.mark.parametrize('suffix', ['.tif', '.jpg'])
 def test_a_colour_space_that_is_lost_is_one_warning(suffix, tmp_path):
     photo = chunked(chunked(encoded(PHOTO), b'gAMA', GAMMA), b'cICP', HDR)
-    with pytest.warns(UserWarning, match='gamma and cicp of the photo are lost') as caught: inference.save_photo(inpaint(photo, HOLE, NET), tmp_path/f'a{suffix}')
+    with pytest.warns(UserWarning, match='gamma and cicp of the photo are lost') as caught: save_photo(inpaint(photo, HOLE, NET), tmp_path/f'a{suffix}')
     assert len(caught) == 1
 
 @pytest.mark.parametrize('fmt', ['GIF', 'WEBP', 'TIFF', 'PNG'])
@@ -545,7 +550,7 @@ def test_a_membrane(h, w, seed, share):
 def test_a_constant_offset_is_taken_off_exactly(offset):
     photo,hole = sample_photos()['china'].crop((200,100,296,196)),square(96, 96, (30,20), 32)
     net = Answers(96)
-    net.truth = inference.to_network(photo) + offset
+    net.truth = to_network(photo) + offset
     assert np.abs(np.asarray(inpaint(photo, hole, net)).astype(int) - np.asarray(photo)).max() <= 1
 
 def rim_jump(a, hole):
@@ -599,7 +604,7 @@ def test_a_network_that_knows_the_photo_gives_it_back(mode):
     "in and out of each mode, the right pixel at the right place, from the refined picture: at most one step of rounding"
     photo,net = picture(mode, 64, 64),Answers(64)
     if mode == 'CMYK': photo = photo.convert('RGB').convert('CMYK')                       # without black ink, as it is written
-    net.truth = inference.to_network(photo)
+    net.truth = to_network(photo)
     out = inpaint(photo, square(64, 64, (10,20), 20), net)
     assert np.abs(np.asarray(out).astype(int) - np.asarray(photo)).max() <= 1
 
@@ -663,7 +668,9 @@ def test_metadata_is_all_strings(tmp_path):
     save_inpainter(NET, tmp_path/'w.safetensors', 'a label')
     data = (tmp_path/'w.safetensors').read_bytes()
     header = json.loads(data[8:8+int.from_bytes(data[:8], 'little')])
-    assert header['__metadata__'] == dict(width='4', mpga='True', gla='True', candidates='known', scale='50.0', size='32', label='a label')
+    about = header['__metadata__']
+    assert json.loads(about.pop('settings')) == dict(width=4, mpga=True, gla=True, candidates='known', scale=50.)
+    assert about == dict(net='gla', width='4', mpga='True', gla='True', candidates='known', scale='50.0', size='32', label='a label')
     with pytest.raises(InpaintError, match='safetensors'): save_inpainter(NET, tmp_path/'w.pth')
 
 def test_a_fastai_learner_and_its_saved_file(tmp_path):
@@ -690,23 +697,23 @@ def test_a_file_gets_its_name_when_it_is_on_the_disk(tmp_path, monkeypatch):
     def flush(fd): done.append(os.fstat(fd).st_ino); fsync(fd)
     def rename(a, b): done.append('rename'); replace(a, b)
     monkeypatch.setattr(os, 'fsync', flush); monkeypatch.setattr(os, 'replace', rename)
-    with inference.replacing(file) as tmp: tmp.write_bytes(b'new')
+    with weights.replacing(file) as tmp: tmp.write_bytes(b'new')
     assert done == [file.stat().st_ino, 'rename', tmp_path.stat().st_ino] and file.read_bytes() == b'new'
     def full(fd): raise OSError('disk full')
     monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(OSError, match='disk full'):
-        with inference.replacing(file) as tmp: tmp.write_bytes(b'newer')
+        with weights.replacing(file) as tmp: tmp.write_bytes(b'newer')
     assert file.read_bytes() == b'new' and os.listdir(tmp_path) == ['a.png']
 
 @pytest.mark.parametrize('name', ['a'*249+'.png', 'é'*124+'a.png', 'a.'+'b'*251])
 def test_a_name_as_long_as_the_disk_allows(tmp_path, name):
     assert len(os.fsencode(name)) == 253
-    with inference.replacing(tmp_path/name) as tmp: tmp.write_bytes(b'new')
+    with weights.replacing(tmp_path/name) as tmp: tmp.write_bytes(b'new')
     assert (tmp_path/name).read_bytes() == b'new' and os.listdir(tmp_path) == [name]
 
 def test_temporary_names_are_ours_alone(tmp_path):
     "rsync writes .123-photo.png.Xy12ab beside a photo, an editor .photo.png.swp. Ours differ from both, and from each other."
-    with inference.replacing(tmp_path/'a.png') as one, inference.replacing(tmp_path/'a.png') as two:
+    with weights.replacing(tmp_path/'a.png') as one, weights.replacing(tmp_path/'a.png') as two:
         assert one != two and all(t.name.startswith('.gla-') and t.suffix == '.png' for t in (one, two))
         for t in (one, two): t.write_bytes(t.name.encode())
     assert (tmp_path/'a.png').read_bytes() == one.name.encode() and os.listdir(tmp_path) == ['a.png']
@@ -782,7 +789,7 @@ def test_a_device_that_is_not_there(device, tmp_path):
 def test_device_auto(tmp_path, monkeypatch):
     for cuda,mps,expected in ((True,True,'cuda'), (False,True,'mps'), (False,False,'cpu')):
         monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda); monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: mps)
-        assert inference.pick_device('auto') == expected
+        assert weights.pick_device('auto') == expected
 
 @pytest.mark.parametrize('size', ['7', '99999999', 'wide', '-96', ''])
 def test_a_lying_size(size, tmp_path):
@@ -795,7 +802,7 @@ def test_default_weights():
 
 def test_default_weights_are_verified(tmp_path, monkeypatch):
     "Other weights under the shipped name, or none, are refused by default, and may be asked for by name."
-    monkeypatch.setattr(inference, 'DEFAULT_WEIGHTS', tmp_path/'default.safetensors')
+    monkeypatch.setattr(weights, 'DEFAULT_WEIGHTS', tmp_path/'default.safetensors')
     with pytest.raises(InpaintError, match='not the file'): inpaint(PHOTO, HOLE)
     save_inpainter(NET, tmp_path/'default.safetensors')
     with pytest.raises(InpaintError, match='not the file'): load_inpainter()

@@ -93,6 +93,51 @@ x,m,_ = (t[None] for t in dls.valid_ds[0]); print(float(learn.model.eval()(x, m)
     assert here[0] == there[0] and (there[1],here[1]) == ('True','False')
 
 
+def test_an_export_is_not_trained_and_making_it_changes_nothing(tmp_path):
+    said = here('''
+from fastai.learner import load_learner
+learn = fit(fresh(1), 1); before = learn.rival.d_opt
+learn.export(); print(learn.rival.d_opt is before, hasattr(learn.rival, 'net'))
+exported = load_learner('export.pkl'); exported.dls = dls
+try: fit(exported, 1)
+except RuntimeError as e: print('no discriminator' in str(e))''', tmp_path)
+    assert said == ['True']*3
+
+
+def test_the_loss_of_validation_is_the_mean_over_photos(tmp_path):
+    said = here('''
+learn = fit(fresh(1), 1)
+with learn.no_bar(): each,whole = learn.get_preds(with_loss=True)[2],learn.validate()[0]
+print(abs(each.mean().item()-whole) < 1e-4)''', tmp_path)
+    assert said == ['True']
+
+
+def test_the_search_for_a_rate_leaves_both_networks_as_they_were(tmp_path):
+    said = here('''
+learn = fit(fresh(1), 1); before = state(learn)[0]
+nets = lambda: [p.clone() for n in (learn.model, learn.rival.net) for p in n.parameters()]
+old = nets()
+with learn.no_bar(): learn.lr_find(num_it=6, show_plot=False)
+print(all(torch.equal(a, b) for a,b in zip(old, nets())))''', tmp_path)
+    assert said == ['True']
+
+
+def test_a_constant_added_to_all_scores_changes_no_loss():
+    import torch
+    from gla_inpaint.losses import discriminator_loss, generator_loss
+    logits = torch.randn(2, 2, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    for loss in (discriminator_loss, generator_loss): torch.testing.assert_close(loss(*logits), loss(*logits+5), rtol=1e-5, atol=1e-5)
+
+
+def test_bf16_computes_in_bfloat16_and_goes_back(tmp_path):
+    said = here('''
+half,kinds = fresh(1).to_bf16(),[]
+half.model.coarse.regular[0].register_forward_hook(lambda m, x, y: kinds.append(y.dtype))
+fit(half, 1); print(kinds[0] == torch.bfloat16)
+half.to_fp32(); print(half.opt.param_lists[0][0].dtype == torch.float32, torch.is_autocast_enabled('cpu'))''', tmp_path)
+    assert said == ['True', 'True', 'False']
+
+
 def test_bf16_on_this_device(tmp_path):
     assert here("learn = fit(fresh(1).to_bf16(), 1); print(learn.loss_log.mean('recon') < 3)", tmp_path) == ['True']
 

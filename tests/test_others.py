@@ -17,7 +17,8 @@ from gla_inpaint.data import make_loaders
 from gla_inpaint.generator import (
     CoarseNet, Conv, Generator, Inpainter, RefineNet, UpConv, check_inputs, composite)
 from gla_inpaint.hub import model_page
-from gla_inpaint.inference import InpaintError, inpaint, load_inpainter, save_inpainter
+from gla_inpaint.inference import inpaint
+from gla_inpaint.weights import InpaintError, load_inpainter, save_inpainter
 from gla_inpaint.learner import InpaintLoss, get_learner
 from gla_inpaint.losses import reconstruction_loss
 from gla_inpaint.nets import NETS, count_parameters, make_net, net_class, size_of, width_for

@@ -5,7 +5,7 @@ import numpy as np, pytest, torch
 from PIL import Image
 from safetensors.torch import load_file
 from gla_inpaint import train
-from gla_inpaint.train import main, read_checkpoint
+from gla_inpaint.train import main, read_checkpoint, write_checkpoint
 
 FLAGS = '--size 32 --bs 2 --width 2 --lr 1e-3'.split()
 
@@ -395,6 +395,7 @@ with only_here(Path({str(run)!r})):
     ('--weights {run}/last_d.safetensors', 'not the weights of an Inpainter'),
     ('--valid {run}/samples/none', 'no folder'),
     ('--valid {photos}', 'nothing is left to train on'),
+    ('--bs 512', 'fewer than a batch of 512: take a smaller --bs'),
     ('--out {run}/history.csv', 'history.csv is a file'),
     ('--adversarial-from -1', '-1 is not from 0')])
 def test_what_does_not_fit_is_refused_before_anything_is_written(photos, whole, tmp_path, capsys, flags, why):
@@ -403,6 +404,32 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(photos, whole, 
     except SystemExit as e: status = e.code
     err = capsys.readouterr().err
     assert status and why in err and 'Traceback' not in err and not (tmp_path/'run').exists()
+
+
+def test_no_photos_and_no_run(tmp_path, capsys):
+    nowhere = tmp_path/'nowhere'
+    assert main([str(nowhere), '--out', str(tmp_path/'run')]) == main(['--resume', str(nowhere)]) == 1
+    err = capsys.readouterr().err
+    assert f'there is no folder {nowhere}' in err and f'there is no run in {nowhere}' in err and not (tmp_path/'run').exists()
+
+
+def test_a_checkpoint_takes_the_place_of_an_older_one_of_its_step(tmp_path):
+    for step,run in ((10, 0), (20, 0), (30, 0), (30, 1)): write_checkpoint(tmp_path, step, dict(step=step, run=run))
+    assert [f.name[:8] for f in sorted(tmp_path.iterdir())] == ['00000020', '00000030'] and read_checkpoint(tmp_path)['run'] == 1
+
+
+def test_where_all_checkpoints_are_damaged_there_is_none(tmp_path, capsys):
+    for step in (10, 20): write_checkpoint(tmp_path, step, dict(step=step))
+    for f in tmp_path.iterdir(): f.write_bytes(f.read_bytes()[:300])
+    assert read_checkpoint(tmp_path) is None and capsys.readouterr().out.count('is damaged') == 2
+    assert [f.suffix for f in tmp_path.iterdir()] == ['.broken']*2
+
+
+def test_the_discriminator_waits_for_its_share(photos, tmp_path):
+    flags = '--size 32 --bs 2 --width 2 --epochs 1 --adversarial-from .5'.split()
+    assert main([str(photos), '--out', str(tmp_path/'run'), *flags]) == 0
+    state = ending(tmp_path/'run')
+    assert state['parts']['d_loss'][1] == state['train_iter']//2
 
 
 @pytest.mark.parametrize('text', ['{"size": 3', '{"size": 3}', '[]', '"x"', ''])
@@ -532,7 +559,7 @@ def test_validation_measures_the_composite_of_the_middle_of_each_photo(photos, t
     held.mkdir()
     for p in sorted(photos.glob('*.png'))[:5]: shutil.copy(p, held)
     assert main([str(a) for a in (photos, '--out', run, *FLAGS, '--epochs', 1, '--valid', held)]) == 0
-    from gla_inpaint.inference import load_inpainter
+    from gla_inpaint.weights import load_inpainter
     net,s = load_inpainter(run/'last.safetensors', 'cpu'),json.loads((run/'settings.json').read_text())
     ds = train.make_loaders([Path(p) for p in s['train']], [Path(p) for p in s['valid']], 32, 2, valid_ratio=(.2, .5)).valid_ds
     holed,mask,truth = (torch.stack(t) for t in zip(*(ds[i] for i in range(5))))
@@ -603,7 +630,7 @@ def test_a_folder_for_validation_is_not_trained_on(photos, tmp_path):
 
 def test_the_weights_that_ship_are_a_beginning(photos, tmp_path):
     "Half precision, generator and discriminator, into a run's float32 networks"
-    from gla_inpaint.inference import DEFAULT_WEIGHTS
+    from gla_inpaint.weights import DEFAULT_WEIGHTS
     shipped = DEFAULT_WEIGHTS.with_name('adversarial.safetensors')
     train.new_run(photos, tmp_path/'run', valid=None, weights=shipped, width=None, without=[], seed=0, bs=2, size=32, lr=1e-4, bf16=False, compile=False, adversarial_from=0.)
     learn = train.run_learner(json.loads((tmp_path/'run/settings.json').read_text()))

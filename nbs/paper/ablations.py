@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt, numpy as np, torch
 from gla_inpaint import train
 from gla_inpaint.data import HELD_OUT, InpaintDataset, find_photos, sample_photos, show_rows
 from gla_inpaint.generator import composite
-from gla_inpaint.inference import load_inpainter
+from gla_inpaint.weights import load_inpainter
 from gla_inpaint.metrics import inpaint_metrics
 
 HERE = Path(__file__).parent/'results'

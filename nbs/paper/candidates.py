@@ -15,7 +15,7 @@ from torch import nn
 from gla_inpaint.data import InpaintDataset, find_photos, make_loaders
 from gla_inpaint.generator import composite
 from gla_inpaint.gla import GLA
-from gla_inpaint.inference import load_inpainter
+from gla_inpaint.weights import load_inpainter
 from gla_inpaint.learner import get_learner
 from gla_inpaint.metrics import inpaint_metrics
 from gla_inpaint.mpga import mask_like

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import gla_inpaint
 from gla_inpaint.evaluate import file_sha, hardware
-from gla_inpaint.inference import load_inpainter, save_inpainter
+from gla_inpaint.weights import load_inpainter, save_inpainter
 from gla_inpaint.metrics import BUCKETS, bucket_name
 from gla_inpaint.train import d_file, write_csv
 

@@ -19,7 +19,7 @@ from torch import nn
 from candidates import energy
 from gla_inpaint.data import HELD_OUT, InpaintDataset, find_photos, make_loaders, sample_photos
 from gla_inpaint.generator import composite
-from gla_inpaint.inference import load_inpainter
+from gla_inpaint.weights import load_inpainter
 from gla_inpaint.learner import get_learner
 from gla_inpaint.metrics import inpaint_metrics
 from gla_inpaint.train import write_csv
