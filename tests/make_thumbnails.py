@@ -13,7 +13,7 @@ PARTS = {
     'prologue': ('prologue-03', .203, .13, .6, .99), '00_masks': ('00_masks-09', .0, .12, .49, 1), '00_pictures': ('00_pictures-13', .13, .19, .35, .49),
     '01_data': ('01_data-51', .0, .08, .66, .34), '02_mpga': ('02_mpga-49', .25, .06, .75, .5),
     '03_gla': ('03_gla-57e', .035, .07, .345, .27), '04_generator': ('01_data-53', .197, .13, .602, .98),
-    '05_discriminator': ('05_discriminator-32', .03, .08, .98, .98), '06_losses': ('06_losses-23', .03, .1, .49, .47),
+    '05_discriminator': ('05_discriminator-32', .03, .08, .98, .98), '06_losses': ('06_losses-07a', .03, .1, .68, .52),
     '07_metrics': ('07_metrics-18', .0, .12, .485, .49), '08_learner': ('08_learner-38d', .06, .02, .97, .98),
     '08_weights': ('08_weights-first', .335, .1, .995, 1), '09_blend': ('09_blend-first', .0, .12, .5, .99),
     '09_crops': ('09_crops-first', .02, .1, .98, .85), '09_files': ('09_files-first', .005, .25, .162, .97),
