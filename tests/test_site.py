@@ -375,7 +375,8 @@ def test_api_links_arrive(processed):
     root,_ = processed
     ini = ConfigParser(); ini.read(root/'settings.ini')
     home,dead,n = ini['DEFAULT']['doc_host']+ini['DEFAULT']['doc_baseurl']+'/',[],0
-    pages = {yaml.safe_load(source(cells(p)[0]).strip('-\n '))['output-file']: p for p in (root/'_proc').rglob('*.ipynb')}
+    pages = {(p.parent/yaml.safe_load(source(cells(p)[0]).strip('-\n '))['output-file']).relative_to(root/'_proc').as_posix(): p
+             for p in (root/'_proc').rglob('*.ipynb')}
     for page in pages.values():
         for where,at in re.findall(re.escape(home)+r'([\w./]+)#([\w.]+)', prose(page)):
             n += 1
