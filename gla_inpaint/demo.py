@@ -70,8 +70,11 @@ class _StopAfter(Callback):
     "Ends a fit in good order after so many minutes"
     order = 70
     def __init__(self, minutes): self.minutes = minutes
-    def before_fit(self): self.began = time.monotonic()
+    def before_fit(self):
+        "Look at the clock"
+        self.began = time.monotonic()
     def after_batch(self):
+        "Is it time?"
         if time.monotonic()-self.began > 60*self.minutes: raise CancelFitException
 
 # %% ../nbs/13_demo.ipynb #13_demo-11d

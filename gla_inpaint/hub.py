@@ -20,7 +20,8 @@ WEIGHTS_FILE = 'inpainter.safetensors' # in a shared folder
 def _what(net):
     "A network's name and settings, in words for ours"
     if net.name != 'gla':
-        return f'Network {net.name}, '+', '.join(f'{k} {v}' for k,v in net.settings.items())
+        settings = ', '.join(f'{k} {v}' for k,v in net.settings.items())
+        return f'Network {net.name}, {settings}'
     has = lambda on: 'with' if on else 'without'
     return f'Width {net.width}, {has(net.mpga)} MPGA, {has(net.gla)} GLA'
 

@@ -57,7 +57,7 @@ def ssim_loss(
     return 1 - ssim(to_01(pred), to_01(truth)).mean()
 
 def reconstruction_loss(
-    coarse:Tensor, # coarse output [B,3,H,W] in [-1,1]; None where there is none to score
+    coarse:Tensor, # coarse output [B,3,H,W] in [-1,1]; None: not scored
     refined:Tensor, # refined output [B,3,H,W] in [-1,1]
     truth:Tensor, # true photos [B,3,H,W] in [-1,1]
     lam:float=.75, # weight of L1; SSIM has the rest

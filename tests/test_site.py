@@ -134,8 +134,11 @@ def poor_functions(root):
         sizes = []
         for c in filter(exported, cells(page)):
             lines = source(c).splitlines()
-            for f in ast.walk(ast.parse(source(c))):
-                if not isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)): continue
+            tree = ast.parse(source(c))
+            # what stands in a function is its own affair
+            inner = {g for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for g in ast.walk(f) if g is not f}
+            for f in ast.walk(tree):
+                if not isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)) or f in inner: continue
                 doc = f.body[0] if ast.get_docstring(f) is not None else None
                 # of the signature no more than a line: one parameter on each, with its comment, reads well however many there are
                 sizes.append(1 + f.end_lineno-f.body[0].lineno+1 - (doc.end_lineno-doc.lineno+1 if doc else 0))
