@@ -450,8 +450,7 @@ def summarise(
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-32b
 def paper_layout(
     table:pd.DataFrame, # of `summarise`, one region
-    # format of one number; `half` of the interval, `d` digits
-    cell:str='{mean:.{d}f} ±{half:.{d}f}',
+    cell:str='{mean:.{d}f} ±{half:.{d}f}', # format of a number, with d digits
 )->pd.DataFrame: # index (metric, mask ratio), a column for each method
     "The table as the paper prints it: metric and mask ratio down, methods across."
     digits = 2+table.metric.isin(['LPIPS','seconds'])

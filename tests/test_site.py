@@ -89,7 +89,8 @@ def lost_readers(root):
     order = sidebar(root)
     for page,following in zip(order, [*order[1:], order[0]]):
         at = root/'nbs'/page
-        opening = ' '.join(' '.join(source(c) for c in cells(at)[:6] if c['cell_type'] == 'markdown').split())
+        seen = [c for c in cells(at) if 'hide' not in options(c)][:6]
+        opening = ' '.join(' '.join(source(c) for c in seen if c['cell_type'] == 'markdown').split())
         wanted = {r'After this (notebook|page)': 'what one can do after it', r'\bneeds?\b|[Ff]ollows': 'what it needs', r'\b(seconds|minutes?)\b': 'how long it runs'}
         yield from (f'{page} does not say {what}' for pattern,what in wanted.items() if page != 'index.ipynb' and not re.search(pattern, opening))
         first,rest = source(cells(at)[0]).split('\n', 1)
@@ -135,8 +136,8 @@ def poor_functions(root):
         for c in filter(exported, cells(page)):
             lines = source(c).splitlines()
             tree = ast.parse(source(c))
-            # what stands in a function is its own affair
-            inner = {g for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for g in ast.walk(f) if g is not f}
+            # what stands in a function or in a private class is its own affair
+            inner = {g for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.ClassDef)) and (isinstance(f, ast.FunctionDef) or f.name[0] == '_') for g in ast.walk(f) if g is not f}
             for f in ast.walk(tree):
                 if not isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)) or f in inner: continue
                 doc = f.body[0] if ast.get_docstring(f) is not None else None
