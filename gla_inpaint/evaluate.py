@@ -168,10 +168,10 @@ def _load_mask(path):
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-15e
 def _names(files, root):
     "Files by name: path within the folder, without suffix, accents spelt in one way"
-    def name(f): return (f.relative_to(root) if root else Path(f.name)).with_suffix('')
     found = {}
     for f in files:
-        other = found.setdefault(normalize('NFC', name(f).as_posix()), f)
+        name = (f.relative_to(root) if root else Path(f.name)).with_suffix('')
+        other = found.setdefault(normalize('NFC', name.as_posix()), f)
         if other != f:
             raise InpaintError(f"{other} and {f} have one name: which is meant?")
     return found
@@ -228,7 +228,7 @@ def biharmonic(
     mask:Tensor, # [B,1,H,W], 1 = known
 )->Tensor: # [B,3,H,W]
     "Fill each hole with scikit-image's biharmonic inpainting."
-    def fill(x, hole): return inpaint_biharmonic(x, hole, channel_axis=-1)
+    fill = lambda x,hole: inpaint_biharmonic(x, hole, channel_axis=-1)
     return _one_by_one(fill, holed, mask)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-17f
@@ -286,15 +286,15 @@ METHODS = ('gla_inpaint', 'one-pass', *(n for n in NETS if n != 'gla'), *BASELIN
 
 def _with_network(net, label):
     "The ways to use a network: name -> (label, function of holed and mask)"
-    def once(holed, mask): return one_pass(holed, mask, net)
-    def used(holed, mask): return as_used(holed, mask, net)
+    once = lambda holed,mask: one_pass(holed, mask, net)
+    used = lambda holed,mask: as_used(holed, mask, net)
     name = getattr(net, 'name', 'gla')
     if name != 'gla': return {name: (label, once)}
     return {'gla_inpaint': (label, used), 'one-pass': (label, once)}
 
 def _without_network():
     "The baselines; the label of OpenCV's is filled in later, where it is needed"
-    def opencv(how): return '',lambda h,m: opencv_fill(h, m, how)
+    opencv = lambda how: ('', lambda h,m: opencv_fill(h, m, how))
     fills = ((f"scipy {version('scipy')}", harmonic), opencv('INPAINT_TELEA'),
              opencv('INPAINT_NS'), (f'scikit-image {skimage.__version__}', biharmonic),
              (f'gla_inpaint {__version__}', mean_colour))
@@ -450,7 +450,7 @@ def summarise(
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-32b
 def paper_layout(
     table:pd.DataFrame, # of `summarise`, one region
-    cell:str='{mean:.{d}f} ±{half:.{d}f}', # format of a number, with d digits
+    cell:str='{mean:.{d}f} ±{half:.{d}f}', # of one number, with d digits
 )->pd.DataFrame: # index (metric, mask ratio), a column for each method
     "The table as the paper prints it: metric and mask ratio down, methods across."
     digits = 2+table.metric.isin(['LPIPS','seconds'])
@@ -525,7 +525,7 @@ def local_lpips(
     if not sha.startswith('7be5be79'):
         print(f"{path} is not torchvision's alexnet-owt-7be5be79.pth: "
               "these LPIPS compare with nobody's", file=sys.stderr)
-    def seen(x): return x.clamp(-1, 1).to(device)
+    seen = lambda x: x.clamp(-1, 1).to(device)
     return f'lpips {sha[:8]}',lambda a,b: lpips(seen(a), seen(b)).item()
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-36b
@@ -652,8 +652,11 @@ class _Features:
         name = sha256('|'.join((self.sha, *key)).encode()).hexdigest()
         return self.folder/f'{name}.npy'
 
-    def keep(self, img, *key):
-        "Write down the features of a picture [1,3,H,W]"
+    def keep(self,
+        img, # [1,3,H,W]
+        *key, # of the picture
+    ):
+        "Write down the features of a picture"
         x = torch.from_numpy(_to_uint8(img)).permute(2,0,1)[None].to(self.device)
         self.folder.mkdir(exist_ok=True)
         with torch.inference_mode(), replacing(self.path(*key)) as tmp:
@@ -672,9 +675,8 @@ def _row_keys(item, methods, by):
 def _missing_work(work, methods, path, by, features=None):
     "(item, {method: its key}), those without a row"
     done = set(read_rows(path)[list(_KEY)].itertuples(index=False, name=None))
-    def have(key):
-        if key not in done or not features: return key in done
-        return all(features.path(*k).exists() for k in (key, _truth_key(key)))
+    kept = lambda *keys: not features or all(features.path(*k).exists() for k in keys)
+    have = lambda key: key in done and kept(key, _truth_key(key))
     todo = []
     for item in work:
         keys = _row_keys(item, methods, by)

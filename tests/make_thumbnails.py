@@ -17,9 +17,9 @@ PARTS = {
     '07_metrics': ('07_metrics-18', .0, .12, .485, .49), '08_learner': ('08_learner-38d', .06, .02, .97, .98),
     '08_weights': ('08_weights-first', .335, .1, .995, 1), '09_blend': ('09_blend-first', .0, .12, .5, .99),
     '09_crops': ('09_crops-first', .02, .1, .98, .85), '09_files': ('09_files-first', .005, .25, .162, .97),
-    '09_holes': ('09_holes-first', .255, .08, .497, .49), '09_inference': ('09_inference-first', .0, .16, .66, 1), '10_draw': ('10_draw-51', .34, .14, 1, 1),
-    '11_train': ('11_train-25', .06, .02, .97, .98), '12_evaluate': ('12_evaluate-03a', .19, .11, .37, .46),
-    '13_demo': ('13_demo-25', .175, .075, .335, .52),
+    '09_holes': ('09_holes-first', .255, .08, .497, .49), '09_inference': ('09_inference-first', .0, .16, .66, 1), '10_draw': ('10_draw-51', .342, .14, .987, .945),
+    '11_train': ('11_train-25', .06, .02, .97, .98), '12_evaluate': ('12_evaluate-03a', .21, .12, .376, .453),
+    '13_demo': ('13_demo-25', .176, .08, .333, .51),
 }
 
 
