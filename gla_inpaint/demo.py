@@ -25,7 +25,7 @@ from .data import (HELD_OUT, InpaintDataset, find_photos,
     inpaint_dataloaders, sample_photos, show_rows)
 from .evaluate import as_used, biharmonic, mean_colour
 from .generator import composite
-from .inference import load_inpainter, save_inpainter
+from .weights import load_inpainter, save_inpainter
 from .learner import InpaintLearner, get_learner
 from .masks import holes_in_ratio, mask_from_hole
 from .metrics import inpaint_metrics
@@ -71,10 +71,10 @@ class _StopAfter(Callback):
     order = 70
     def __init__(self, minutes): self.minutes = minutes
     def before_fit(self):
-        "Start the clock"
+        "Look at the clock"
         self.began = time.monotonic()
     def after_batch(self):
-        "Look at it"
+        "Is it time?"
         if time.monotonic()-self.began > 60*self.minutes: raise CancelFitException
 
 # %% ../nbs/13_demo.ipynb #13_demo-11d
