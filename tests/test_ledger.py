@@ -116,9 +116,14 @@ def test_dead_link(ledger, books, link, found):
     found(f'the link {link} is dead')
 
 def test_dead_link_of_an_entry(books, new_faults):
-    c = next(c for c in books['02_mpga.ipynb'] if '### Equation 3: softmax' in source(c))
-    c['source'] = source(c).replace('Equation 3: softmax', 'The softmax').splitlines(True)
-    assert 'eq-3: ../02_mpga.ipynb#equation-3-softmax: the link is dead' in new_faults()
+    c = next(c for c in books['02_mpga.ipynb'] if '<a id="eq-3">' in source(c))
+    c['source'] = source(c).replace('<a id="eq-3">', '<a id="eq-30">').splitlines(True)
+    assert 'eq-3: ../02_mpga.ipynb#eq-3: the link is dead' in new_faults()
+
+def test_dead_link_to_a_heading(books, new_faults):
+    c = next(c for c in books['03_gla.ipynb'] if '## How sharp' in source(c))
+    c['source'] = source(c).replace('## How sharp', '## What scale').splitlines(True)
+    assert any(f.endswith('../03_gla.ipynb#how-sharp: the link is dead') for f in new_faults())
 
 def test_page_that_is_older_than_the_ledger(ledger, found):
     entry(ledger, 'eq-3')['where'].append('../02_mpga.ipynb#one-call')

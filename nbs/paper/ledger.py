@@ -46,9 +46,9 @@ def slug(heading):
     return re.sub(r'^[\W\d_]+', '', '-'.join(text.lower().split())) or 'section'
 
 def anchors(cells):
-    "Where a link into a notebook can arrive: its headings, and its labels where the cell is shown, in small letters as Quarto writes both."
+    "Where a link into a notebook can arrive: its headings, its equations, and its labels where the cell is shown, in small letters as Quarto writes both."
     prose = '\n'.join(re.sub(r'```.*?```', '', source(c), flags=re.S) for c in cells if c['cell_type'] == 'markdown')
-    return {slug(h) for h in re.findall(r'^##+ +(.*)$', prose, re.M)} | {l.lower() for l,c in labelled(cells) if 'hide' not in directives(c)}
+    return {slug(h) for h in re.findall(r'^##+ +(.*)$', prose, re.M)} | set(re.findall(r'<a id="([\w-]+)">', prose)) | {l.lower() for l,c in labelled(cells) if 'hide' not in directives(c)}
 
 def address(link):
     "A link as the site has it, with its anchor in small letters: the label check-table-A1 becomes the place check-table-a1."
