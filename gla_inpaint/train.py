@@ -889,8 +889,8 @@ def _parser():
     add('--size', type=whole(16), help="side of the crops in pixels (256)")
     add('--bs', type=whole(1), help="photos in a batch, of all processes together (4)")
     add('--width', type=whole(2),
-        help="channels of the first layer (32, or that of the weights); with --net, "
-             "those of a gla with as many parameters")
+        help="channels of the first layer (32, or the weights'); with "
+             "--net, of a gla of that size")
     add('--net', choices=list(NETS), help="which network (gla)")
     add('--own', action='store_true', help="with the network's optional losses")
     length = p.add_mutually_exclusive_group()
