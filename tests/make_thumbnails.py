@@ -1,11 +1,16 @@
-"""The small pictures beside the notebooks on the first page, nbs/images/small/: `python tests/make_thumbnails.py`, after a change of the figures they are cut from.
+"""The pictures of the first page: `python tests/make_thumbnails.py`, after a change of the weights or of the figures.
 
-Each is a part of a figure that its notebook has stored: the id of the cell, and left, top, right and bottom of the part in shares of the figure."""
+nbs/images/first.jpg: two photographs that no weights were trained on, filled with those in the package.
+nbs/images/small/, beside the notebooks: each is a part of a figure that its notebook has stored: the id of the cell, and left, top, right and bottom of the part in shares of the figure."""
 import base64, json
 from io import BytesIO
 from pathlib import Path
 
+import torch
 from PIL import Image, ImageOps
+from gla_inpaint.data import HELD_OUT, crop_photo, sample_photos, show_rows, to_tensor
+from gla_inpaint.inference import inpaint
+from gla_inpaint.masks import hole_of_ratio
 
 NBS = Path(__file__).parent.parent/'nbs'
 SIZE = 240,120
@@ -38,6 +43,17 @@ def small(cell, *part):
     return ImageOps.fit(im, SIZE, Image.Resampling.LANCZOS)
 
 
+def first(seed):
+    "The held-out photographs with a hole, filled, and as they were"
+    rows = []
+    for i,name in enumerate(HELD_OUT):
+        photo,hole = crop_photo(sample_photos()[name], (256,256)),hole_of_ratio((256,256), (.15,.25), seed+i)
+        truth,filled = to_tensor(photo),to_tensor(inpaint(photo, hole))
+        rows.append([truth.masked_fill(torch.from_numpy(hole), 1), filled, truth])
+    return show_rows(rows, ('photo with a hole', 'filled', 'as it was'), size=2.4)
+
+
 if __name__ == '__main__':
+    first(3).savefig(NBS/'images/first.jpg', dpi=160, bbox_inches='tight', pil_kwargs=dict(quality=88))
     (NBS/'images/small').mkdir(exist_ok=True)
     for page,where in PARTS.items(): small(*where).save(NBS/f'images/small/{page}.webp', quality=80, method=6)

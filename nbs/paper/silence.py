@@ -2,7 +2,7 @@
 
     python nbs/paper/silence.py PHOTOS VAL [NAME ...]
 
-Each run begins with the weights of the package and a new discriminator, and trains 200 steps of both on
+Each run begins with the weights of the package (the stored ones with those of November 25, 2026) and a new discriminator, and trains 200 steps of both on
 128 pixel crops of the folder PHOTOS. Writes a row for every tenth step into results/silence.csv; what the
 generator then makes of the first photos of VAL at 256x256 stands in results/silence_ends.csv, and what it
 makes of two embedded photos in results/silence_NAME.jpg.
