@@ -25,13 +25,15 @@ PARTS = {
     '09_holes': ('09_holes-first', .255, .08, .497, .49), '09_inference': ('09_inference-first', .0, .16, .66, 1), '10_draw': ('10_draw-51', .342, .14, .987, .945),
     '11_train': ('11_train-25', .06, .02, .97, .98), '12_evaluate': ('12_evaluate-03a', .21, .12, .376, .453),
     '13_demo': ('13_demo-25', .176, .08, .333, .51),
+    '05_a_gan': ('05_a_gan-40', .255, .2, .745, .9), '01_contextual': ('01_contextual-04', .34, .04, .66, .47),
+    '02_partial': ('02_partial-13', .675, .06, .99, .47), '04_gated': ('04_gated-05', .036, .295, .34, .505), '07_fusion': ('07_fusion-29', .5, .68, 1, .99),
 }
 
 
 def figure(cell):
     "What a cell has drawn; its id begins with the name of its page"
     page = cell.rsplit('-', 1)[0]
-    outputs = next(c['outputs'] for c in json.loads((NBS/f'{page}.ipynb').read_text())['cells'] if c['id'] == cell)
+    outputs = next(c['outputs'] for c in json.loads(next(NBS.rglob(f'{page}.ipynb')).read_text())['cells'] if c['id'] == cell)
     data = next(o['data'][m] for o in outputs for m in ('image/png', 'image/jpeg') if m in o.get('data', {}))
     return Image.open(BytesIO(base64.b64decode(''.join(data)))).convert('RGB')
 
