@@ -44,6 +44,7 @@ NETS = dict(
     gla='generator:Inpainter',
     contextual='others.contextual:ContextualNet',
     partial='others.partial:PartialNet',
+    multicolumn='others.multicolumn:MultiColumnNet',
     gated='others.gated:GatedNet',
     fusion='others.fusion:FusionNet',
 ) # name: module and class in this package

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from ..generator import Conv, Generator
-from .partial import KERNELS, double, unet_channels
+from .partial import (
+    KERNELS, double, random_features, style_loss, total_variation, unet_channels)
 
 # %% ../../nbs/others/07_fusion.ipynb #07_fusion-12
 class FusionBlock(nn.Module):
@@ -51,7 +52,8 @@ def shrink_known(
 # %% ../../nbs/others/07_fusion.ipynb #07_fusion-21
 class FusionNet(Generator):
     "A U-Net with a fusion block at each of its four largest sizes."
-    name,stride,needs = 'fusion',2**len(KERNELS),dict(scales=1.)
+    name,stride = 'fusion',2**len(KERNELS)
+    needs,extras = dict(scales=1.),dict(style=240., tv=.1)
     def __init__(self,
         width:int=32, # channels of the first layer
         masked:bool=True, # whether the opacity may depend on the mask
@@ -85,7 +87,11 @@ class FusionNet(Generator):
         "The two finest are the pair; the others are compared with the truth here."
         *coarse,first,result = (fused for fused,_,_ in self.sizes(x, m))
         if truth is not None:
-            self.own = dict(scales=sum(
-                F.l1_loss(c, F.avg_pool2d(truth, truth.shape[-1]//c.shape[-1]))
-                for c in coarse))
+            losses = dict(
+                scales=lambda: sum(
+                    F.l1_loss(c, F.avg_pool2d(truth, truth.shape[-1]//c.shape[-1]))
+                    for c in coarse),
+                style=lambda: style_loss(*map(random_features, (result, truth))),
+                tv=lambda: total_variation(result))
+            self.own = {k: losses[k]() for k in self.asked}
         return F.interpolate(first, scale_factor=2., mode='bilinear'),result
