@@ -304,7 +304,7 @@ class Generator(nn.Module):
     def forward(self,
         holed:torch.Tensor, # [B,3,H,W] in [-1,1]; under the hole anything
         mask:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
-        truth:torch.Tensor=None, # for `own`; nothing else may depend on it
+        truth:torch.Tensor=None, # in training alone; the result may not depend on it
     )->tuple: # a first image and the result, each [B,3,H,W] in [-1,1], the whole image
         "Raises `ValueError` as `check_inputs` does."
         check_inputs(holed, mask)

@@ -46,6 +46,7 @@ NETS = dict(
     partial='others.partial:PartialNet',
     multicolumn='others.multicolumn:MultiColumnNet',
     gated='others.gated:GatedNet',
+    pluralistic='others.pluralistic:PluralisticNet',
     fusion='others.fusion:FusionNet',
 ) # name: module and class in this package
 

@@ -176,6 +176,11 @@ MUTANTS = [Mutant(*m) for m in [
     ('others/04_gated', 'the gate is the wrong half', "features,gates = self.conv(x).chunk(2, 1)", "gates,features = self.conv(x).chunk(2, 1)"),
     ('others/04_gated', 'tanh for the sigmoid', "gates.sigmoid()", "gates.tanh()"),
     ('others/04_gated', 'features start no larger than elsewhere', "features.mul_(1.6)", "features.mul_(1)"),
+    ('others/06_pluralistic', 'the divergence is reversed', "normal_kl(*fixed, *p)", "normal_kl(*p, *fixed)"),
+    ('others/06_pluralistic', 'the posterior moves towards the prior', "[t.detach() for t in q]", "list(q)"),
+    ('others/06_pluralistic', 'a sample in use', "mean if z is None", "draw(mean, sigma) if z is None"),
+    ('others/06_pluralistic', "the encoder's features are mixed where known", "self.alpha*(1-m)*mix(encoded) + m*encoded", "self.alpha*m*mix(encoded) + (1-m)*encoded"),
+    ('others/06_pluralistic', 'the truth is pasted where known', "composite(truth, result, m)", "composite(result, truth, m)"),
     ('others/07_fusion', 'the opacity upside down', "alpha*raw + (1-alpha)*photo", "(1-alpha)*raw + alpha*photo"),
     ('others/07_fusion', 'an opacity without sigmoid', "Conv(3, 3, 1, act=False), nn.Sigmoid())", "Conv(3, 3, 1, act=False))"),
     ('others/07_fusion', 'photos shrink with the zeros of their holes', "F.avg_pool2d(x, times)/share.clamp(min=1e-6)", "F.avg_pool2d(x, times)"),
@@ -293,6 +298,8 @@ def attempt(
         copy,name = Path(tmp).resolve(),f'{mutant.notebook}.ipynb'
         shutil.copytree(root/'gla_inpaint', copy/'gla_inpaint', ignore=shutil.ignore_patterns('__pycache__'))
         (copy/'nbs'/name).parent.mkdir(parents=True)
+        weights = Path(name).parent/'weights' # which a notebook reads
+        if (root/'nbs'/weights).is_dir(): shutil.copytree(root/'nbs'/weights, copy/'nbs'/weights)
         if mutant.old:
             module,nb = mutated(mutant, root)
             (copy/'gla_inpaint'/module_of(mutant.notebook)).write_text(module, encoding='utf-8')

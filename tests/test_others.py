@@ -206,7 +206,8 @@ def one_step(net, **kwargs):
 def test_a_step_reaches_every_weight(name, bf16):
     learn,seen = one_step(small(name), bf16=bf16)
     assert all(g is not None and g.isfinite().all() for g in seen.grads.values())
-    assert all(g.any() for k,g in seen.grads.items() if k.endswith('weight') and 'omega' not in k)
+    waits = 'omega','attention.query' # whose result is multiplied by a number that starts at 0
+    assert all(g.any() for k,g in seen.grads.items() if k.endswith('weight') and not any(w in k for w in waits))
     assert not learn.model.own, 'no graph is left behind'
     assert all(v.isfinite().all() for v in learn.model.state_dict().values())
 
