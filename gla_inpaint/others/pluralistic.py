@@ -189,7 +189,7 @@ def known_alone(
 class PluralisticNet(Generator):
     "Fills with the mean of what it has learned; `sample` fills in other ways."
     name,stride = 'pluralistic',16
-    needs,extras = dict(posterior=1., prior=1.),dict(known=1.)
+    needs,extras = dict(posterior=.002, prior=1.),dict(known=1.)
     def __init__(self,
         width:int=32, # channels of the first level
     ):
