@@ -1,7 +1,7 @@
 "What the losses promise beside their equations: number types, tensor types, refusals, and averages that processes share."
 import pytest, torch, torch.nn.functional as F
 from fastai.torch_core import TensorImage, TensorMask
-from gla_inpaint.losses import (as_float, discriminator_loss, generator_loss, lorentzian, ra_hinge_d, ra_hinge_g, reconstruction_loss, relative, ssim,
+from gla_inpaint.losses import (as_float, discriminator_loss, generator_loss, lorentzian, ra_hinge_d, ra_hinge_g, reconstruction_loss, relativistic_logits, ssim,
     ssim_loss, ssim_map, to_01)
 
 REAL,FAKE = torch.tensor([2., .25, 1.75, 0.]).view(2,1,1,2),torch.tensor([-2.5, -.25, .5, .25]).view(2,1,1,2)
@@ -43,15 +43,15 @@ def test_l1_is_measured_between_minus_one_and_one():
 
 
 def test_the_averages_are_over_the_batch_and_the_other_side():
-    r,f = relative(REAL, FAKE)
+    r,f = relativistic_logits(REAL, FAKE)
     for wrong in (REAL-REAL.mean(), REAL-REAL.mean((1,2,3), True), REAL-FAKE.mean((1,2,3), True)): assert (wrong-r).abs().max() > .1
-    for wrong in (FAKE-FAKE.mean(), FAKE-REAL.mean((1,2,3), True), relative(FAKE, REAL)[1]): assert (wrong-f).abs().max() > .1
+    for wrong in (FAKE-FAKE.mean(), FAKE-REAL.mean((1,2,3), True), relativistic_logits(FAKE, REAL)[1]): assert (wrong-f).abs().max() > .1
 
 
 def test_processes_need_shared_averages():
     "Two images stand for two processes: with averages of their own they find another loss than together"
     def hinge(r, f): return (F.relu(1-r).mean() + F.relu(1+f).mean()).item()
-    together = hinge(*relative(REAL, FAKE))
-    own = sum(hinge(*relative(REAL[i:i+1], FAKE[i:i+1])) for i in range(2))/2
+    together = hinge(*relativistic_logits(REAL, FAKE))
+    own = sum(hinge(*relativistic_logits(REAL[i:i+1], FAKE[i:i+1])) for i in range(2))/2
     shared = sum(hinge(REAL[i:i+1]-FAKE.mean(), FAKE[i:i+1]-REAL.mean()) for i in range(2))/2
     assert shared == pytest.approx(together) and abs(own-together) > .1

@@ -4,7 +4,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from gla_inpaint.masks import hole_of_ratio, mask_from_hole
-from gla_inpaint.mpga import MPGA, PRUNE, check_prune, chosen_first, mask_like, prune_scores, put_pixels, take_pixels
+from gla_inpaint.mpga import MPGA, PRUNE, check_prune, chosen_first, mask_like, prune_scores, scatter_pixels, take_pixels
 from gla_inpaint.mpga import _longest, _round_up
 
 
@@ -90,6 +90,6 @@ def test_pixels_come_back_to_their_places_and_padding_is_not_real():
     idx,real = chosen_first(two, *_longest(two))
     x = torch.arange(12.).view(2, 6, 1)
     assert idx[0].tolist() == [0,3,4] and idx[1,0] == 5 and real.tolist() == [[True]*3, [True,False,False]]
-    assert torch.equal(put_pixels(take_pixels(x, idx)*real[...,None], idx, 6), x*two[...,None])
+    assert torch.equal(scatter_pixels(take_pixels(x, idx)*real[...,None], idx, 6), x*two[...,None])
     assert take_pixels(x, idx[:,:0]).shape == (2, 0, 1), 'none asked for'
     assert [_round_up(n, 256) for n in (0, 1, 256, 257)] == [0, 256, 256, 512]

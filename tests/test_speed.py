@@ -82,7 +82,7 @@ def test_shipped_weights_give_the_naive_picture():
 
 @pytest.mark.parametrize('scores', [1, 300, 2**22])
 def test_rows_at_a_time(scores, monkeypatch):
-    monkeypatch.setattr(gla, 'SCORES', scores)
+    monkeypatch.setattr(gla, 'AT_ONCE', scores)
     torch.manual_seed(0)
     values,grads = both(GLA(8).double(), torch.randn(2, 8, 12, 10).double(), holes(2, 12, 10, 'drawn'))
     assert values < 1e-12 and grads < 1e-10
