@@ -78,6 +78,7 @@ pages:
 	find _proc -name '*.ipynb' -exec perl -pi -e 's/^( *"#\| code-fold: )show\\n/$$1true\\n/' {} +
 	@# nbdev puts links into the comments of signatures, where they would stand as text
 	find _proc -name '*.ipynb' -exec perl -pi -e 's/\[(`[^`]+`)\]\(http[^)]*\)/$$1/g if /^ *"(    |\)->).*# /' {} +
+	python tests/make_anchors.py
 
 bench: install  ## speed and memory against the naive reading, in benchmarks/results/; fails where a target is missed
 	OMP_NUM_THREADS= $(BIN)/python benchmarks/run.py

@@ -189,7 +189,7 @@ def _read_network(path):
 # %% ../nbs/08_weights.ipynb #08_weights-load
 # what `load_inpainter` takes where none are given
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors'
-# of default.safetensors
+# SHA-256 of default.safetensors
 DEFAULT_SHA256 = 'f2f8f07db8045edbd53edce8b167b1ca4d5c500183cf9794c1f9797b0d68ff17'
 
 # %% ../nbs/08_weights.ipynb #08_weights-pick-device

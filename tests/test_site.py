@@ -1,6 +1,7 @@
 "The site: what leads somewhere arrives, what is shown can be read, and nbdev makes its pages without a warning."
 import ast, base64, json, os, re, shutil, statistics, subprocess, sys
 from configparser import ConfigParser
+from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +30,8 @@ def cells(path): return json.loads(path.read_text())['cells']
 
 def exported(cell): return cell['cell_type'] == 'code' and bool(options(cell).keys() & {'export', 'exports', 'exporti'})
 
+def internal(cell): return 'exporti' in options(cell)
+
 def shown(cell, kind): return [''.join(data) for o in cell.get('outputs', []) for mime,data in o.get('data', {}).items() if mime.startswith(kind)]
 
 def definitions(cell): return [n for n in ast.parse(source(cell)).body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
@@ -48,12 +51,12 @@ def prose(path):
 
 
 def anchors(path):
-    "Where a link into a page can point: headings, labels, exported names; all in small letters, as Quarto writes them."
+    "Where a link into a page can point: headings, labels, public names, the first of a cell of internal ones; in small letters, as Quarto writes them."
     text = prose(path)
     found = {slug(h) for h in re.findall(r'^#+\s+(.*?)\s*(?:\{[^}]*\})?\s*$', text, re.M)} | set(re.findall(r'(?:\{#|<a id=")([\w-]+)', text))
     for c in cells(path) if path.suffix == '.ipynb' else ():
         if c['cell_type'] == 'code': found |= {options(c).get('label', '').lower()}
-        if exported(c): found |= {n.name.lower() for n in definitions(c)}
+        if exported(c): found |= {n.name.lower() for n in definitions(c) if n.name[0] != '_'}-({n.name.lower() for n in definitions(c)[1:]} if internal(c) else set())
     return found
 
 
@@ -314,12 +317,41 @@ def test_faults_are_found(check, harm, says, tmp_path):
 
 # ---- the pages as nbdev makes them
 
-def test_reference_lists_every_name():
-    listed = prose(ROOT/'nbs/reference.ipynb')
-    for module in (ROOT/'gla_inpaint').rglob('[a-z]*.py'):
-        names = next(ast.literal_eval(n.value) for n in ast.parse(module.read_text()).body if isinstance(n, ast.Assign) and getattr(n.targets[0], 'id', '') == '__all__')
-        missing = [n for n in names if f'[{n}](' not in listed]
-        assert not missing, f'{module.stem}: {missing} not in nbs/reference.ipynb: run make notebooks'
+def public():
+    "The names that each module offers"
+    trees = {p.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.'): ast.parse(p.read_text()) for p in sorted((ROOT/'gla_inpaint').rglob('[a-z]*.py'))}
+    return {m: next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and getattr(n.targets[0], 'id', '') == '__all__') for m,tree in trees.items()}
+
+
+def imports(text):
+    "(module, name) of all that code imports from this package"
+    text = re.sub(r'^([ \t]*)[!%].*$', r'\1pass', text, flags=re.M)
+    return {(n.module, a.name) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom) and (n.module or '').startswith('gla_inpaint.') for a in n.names}
+
+
+def test_the_public_names_are_few(): assert sum(map(len, public().values())) < 100
+
+
+def test_reference_lists_every_public_name():
+    "and no other, each with a sentence on it"
+    rows = [re.split(r'(?<!\\)\|', row) for row in re.findall(r'^\| \[.*$', prose(ROOT/'nbs/reference.ipynb'), re.M)]
+    listed = {re.match(r'\s*\[([\w.]+)\]', name)[1]: about.strip() for _,name,about,*_ in rows}
+    assert {n for n in listed if '.' not in n} == {n for names in public().values() for n in names}, 'run make notebooks'
+    assert all(len(about) > 5 and not re.fullmatch(r'an? \w+', about) for about in listed.values()), listed
+
+
+def test_what_pages_for_users_import_is_public():
+    offered = {n for names in public().values() for n in names}
+    used = {pair for p in (ROOT/'nbs/index.ipynb', *(ROOT/'nbs/tutorials').glob('*.ipynb')) for c in cells(p) if c['cell_type'] == 'code' for pair in imports(source(c))}
+    used |= {pair for code in re.findall(r'^```python\n(.*?)^```', (ROOT/'README.md').read_text(), re.M | re.S) for pair in imports(code)}
+    assert len(used) > 30 and not {n for _,n in used if n not in offered}
+
+
+# where names were before: who imports them there goes on to
+FORMER = {'inference': 'load_inpainter save_inpainter DEFAULT_WEIGHTS DEFAULT_SHA256 InpaintError read_hole save_photo', 'data': 'load_photo SUFFIXES UNREADABLE', 'demo': 'mean_colour biharmonic'}
+
+@pytest.mark.parametrize('module,name', [(m, n) for m,names in FORMER.items() for n in names.split()])
+def test_former_imports(module, name): assert hasattr(import_module(f'gla_inpaint.{module}'), name)
 
 
 @pytest.mark.skipif(shutil.which('quarto') is not None, reason='quarto is installed')
@@ -355,7 +387,7 @@ def test_every_page_is_made(processed):
         title = source(cells(page)[0]).splitlines()[0].strip('# ')
         assert front['title'] == title and front['output-file'].endswith('.html') and front['description'], page
         documented = {h for c in made for t in shown(c, 'text/markdown') for h in re.findall(r'^### (\S+)$', t, re.M)}
-        public = {n.name for c in cells(page) if exported(c) for n in definitions(c) if n.name[0] != '_'}
+        public = {n.name for c in cells(page) if exported(c) and not internal(c) for n in definitions(c) if n.name[0] != '_'}
         assert {p for p in public if not any(d.split('.')[0] == p or d.endswith(f'.{p}') for d in documented)} == set(), page
         assert not any({'hide', 'default_exp'} & options(c).keys() or source(c).startswith("if 'google.colab'") for c in made), page
         assert not any('](http' in code for c in made for t in shown(c, 'text/markdown') for code in re.findall(r'```.*?```', t, re.S)), f'{page}: links inside code'
@@ -374,6 +406,16 @@ def test_exported_source_is_folded(processed):
     assert len(folds) > 50 and set(folds) == {'true'}
 
 
+def test_internal_source_stands_open(processed):
+    "It is part of the story, and has no signature and documentation above it"
+    root,_ = processed
+    def _code(c): return re.sub(r'^#\|.*\n', '', source(c), flags=re.M).strip()
+    for page in notebooks(root):
+        unfolded = {_code(c) for c in cells(root/'_proc'/page.relative_to(root/'nbs')) if c['cell_type'] == 'code' and 'code-fold' not in options(c)}
+        hidden = [c['id'] for c in cells(page) if exported(c) and internal(c) and _code(c) not in unfolded]
+        assert not hidden, f'{name(root, page)}: {hidden}'
+
+
 def test_api_links_arrive(processed):
     "nbdev turns names in backticks into links to the site's own address."
     root,_ = processed
@@ -381,8 +423,9 @@ def test_api_links_arrive(processed):
     home,dead,n = ini['DEFAULT']['doc_host']+ini['DEFAULT']['doc_baseurl']+'/',[],0
     pages = {(p.parent/yaml.safe_load(source(cells(p)[0]).strip('-\n '))['output-file']).relative_to(root/'_proc').as_posix(): p
              for p in (root/'_proc').rglob('*.ipynb')}
+    there = {where: {h.lower() for c in cells(p) for t in shown(c, 'text/markdown') for h in re.findall(r'^### (\S+)$', t, re.M)} | {options(c).get('label') for c in cells(p) if c['cell_type'] == 'code'} for where,p in pages.items()}
     for page in pages.values():
         for where,at in re.findall(re.escape(home)+r'([\w./]+)#([\w.]+)', prose(page)):
             n += 1
-            if at not in anchors(pages[where]): dead.append(f'{page.name}: {where}#{at}')
+            if at not in there[where]: dead.append(f'{page.name}: {where}#{at}')
     assert n > 50 and not dead, dead
