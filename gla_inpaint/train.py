@@ -534,6 +534,9 @@ DEFAULTS = dict(
     d_steps=1, d_warmup=0, ema=0., without=[], colour=False, bf16=False, compile=False,
     track='csv', net='gla', net_settings=None, own=False)
 
+# they need a discriminator
+D_OPTIONS = 'lr_d', 'adv_weight', 'd_steps', 'd_warmup'
+
 # %% ../nbs/11_train.ipynb #11_train-35
 def versions()->dict: # name -> version, or the hardware
     "What a run's numbers may depend on."
@@ -606,10 +609,6 @@ def _fit_other(settings, net):
         f"{settings['weights']} is a {net.name} with {net.settings}, and the run is to "
         f"have one with {wants}: change --width, or leave it out")
     return settings | dict(width=budget, net_settings=wants)
-
-# %% ../nbs/11_train.ipynb #11_train-35b
-# they need a discriminator
-D_OPTIONS = 'lr_d', 'adv_weight', 'd_steps', 'd_warmup'
 
 # %% ../nbs/11_train.ipynb #11_train-35tr
 def trained(
