@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 from PIL import Image
 from fastai.callback.core import Callback, CancelFitException
 from fastai.torch_core import set_seed
+from fastcore.basics import patch
 from fastcore.script import call_parse
 
 from .data import (HELD_OUT, InpaintDataset, find_photos,
@@ -99,28 +100,34 @@ class Snapshots(Callback):
     ):
         self.shares,self.fills = shares,{}
         self.holed,self.mask,self.truth = demo_holes(photo, n=1)
+
     def before_fit(self):
         "Choose the steps, and look before the first"
         self.steps = {round(share*self.n_epoch*len(self.dls.train))
                       for share in self.shares}
         self.look(0)
+
     def after_batch(self):
         "Look where it is time"
         if self.training and self.train_iter in self.steps: self.look(self.train_iter)
+
     def after_fit(self):
         "Look at the end, be it early"
         self.look(self.train_iter)
-    @torch.no_grad()
-    def look(self,
-        step:int, # steps taken
-    ):
-        "Fill the hole with the network as it is"
-        if step in self.fills: return
-        net,x,mask = self.model.eval(),self.holed,self.mask
-        like = next(net.parameters())
-        refined = net(x.to(like), mask.to(like))[1].float().cpu()
-        self.fills[step] = composite(refined, x, mask)[0]
-        net.train(self.training)
+
+# %% ../nbs/13_demo.ipynb #13_demo-look
+@patch
+@torch.no_grad()
+def look(self:Snapshots,
+    step:int, # steps taken
+):
+    "Fill the hole with the network as it is"
+    if step in self.fills: return
+    net,x,mask = self.model.eval(),self.holed,self.mask
+    like = next(net.parameters())
+    refined = net(x.to(like), mask.to(like))[1].float().cpu()
+    self.fills[step] = composite(refined, x, mask)[0]
+    net.train(self.training)
 
 # %% ../nbs/13_demo.ipynb #13_demo-11e
 def learning_figure(
@@ -151,6 +158,7 @@ def _scores(filled, mask, truth):
     scores = inpaint_metrics(filled, truth, mask)
     return [scores[k].mean().item() for k in ('l1', 'l2', 'ssim', 'psnr')]
 
+# %% ../nbs/13_demo.ipynb #13_demo-16j
 @torch.inference_mode()
 def judge_demo(
     net:nn.Module, # an `Inpainter`
@@ -175,6 +183,8 @@ def judge_demo(
     return pictures,table
 
 # %% ../nbs/13_demo.ipynb #13_demo-18
+#| code-fold: true
+#| code-summary: "Draw the two players"
 _CURVES = (
     (1, 'g_adv', "generator's adversarial part (eq. 19)"),
     (1, 'd_loss', 'discriminator (eq. 20)'),
@@ -189,6 +199,9 @@ def _players(parts, axs):
         if name == 'told_apart': v = v.rolling(20, min_periods=1).mean()
         axs[row].plot(range(n-len(v), n), v, lw=.8, color=f'C{i}', label=label)
 
+# %% ../nbs/13_demo.ipynb #13_demo-18f
+#| code-fold: true
+#| code-summary: "Draw the figure of the losses"
 def loss_figure(
     parts:dict, # name -> list of values, one a step
 )->plt.Figure: # the losses against the step
@@ -207,6 +220,8 @@ def loss_figure(
     return fig
 
 # %% ../nbs/13_demo.ipynb #13_demo-20
+#| code-fold: true
+#| code-summary: "What the command refuses"
 def _check_args(steps, minutes, seed, out):
     "ValueError for arguments that make no sense"
     if steps < 1 or not minutes > 0 or seed < 0: raise ValueError(
@@ -216,6 +231,9 @@ def _check_args(steps, minutes, seed, out):
     if out.exists() and not usable: raise ValueError(
         f'{out} is no folder that can be written to: choose another --out')
 
+# %% ../nbs/13_demo.ipynb #13_demo-20t
+#| code-fold: true
+#| code-summary: "What the command prints"
 def _format_table(table, names):
     "The table of `judge_demo` as text, with the photos' names"
     head = f"{'photo':12}{'filled by':17}{'L1':>7}{'L2':>7}{'SSIM':>8}{'PSNR':>8}"
@@ -261,6 +279,7 @@ def run_demo(
           f'{out}/inpainter.safetensors')
     return table
 
+# %% ../nbs/13_demo.ipynb #13_demo-20m
 @call_parse
 def main(
     steps:int=800, # steps of training

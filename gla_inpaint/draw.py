@@ -55,8 +55,10 @@ def stroke_area(
     return area
 
 # %% ../nbs/10_draw.ipynb #10_draw-13
-TOOLS = ('brush', 'eraser', 'rectangle') # what a stroke can be drawn with
+# what a stroke can be drawn with
+TOOLS = ('brush', 'eraser', 'rectangle')
 
+# %% ../nbs/10_draw.ipynb #10_draw-13b
 def draw_stroke(
     hole:np.ndarray, # [H,W] bool, True = to be filled
     tool:str, # one of `TOOLS`
@@ -100,7 +102,8 @@ def read_stroke(
     return tool,np.array(points, dtype=float),width
 
 # %% ../nbs/10_draw.ipynb #10_draw-19
-HOLE_COLOUR = (235, 0, 220) # red, green and blue, from 0 to 255
+# red, green and blue, from 0 to 255
+HOLE_COLOUR = (235, 0, 220)
 
 def hole_to_png(
     hole:np.ndarray, # [H,W] bool
@@ -111,6 +114,7 @@ def hole_to_png(
     im.save(out, 'PNG', bits=1, transparency=0)
     return out.getvalue()
 
+# %% ../nbs/10_draw.ipynb #10_draw-19p
 def png_to_hole(
     png:bytes, # from `hole_to_png`
 )->np.ndarray: # [H,W] bool
@@ -145,7 +149,8 @@ class History:
         if self.future: self.past.append(self.now); self.now = self.future.pop()
 
 # %% ../nbs/10_draw.ipynb #10_draw-25
-VIEW = 1600  # longer side of the copy that the browser shows, in pixels
+# longer side of the copy that the browser shows, in pixels
+VIEW = 1600
 
 def to_jpeg(
     im:Image.Image, # any mode that `open_image` lets through
@@ -159,6 +164,7 @@ def to_jpeg(
     eight.save(out, 'JPEG', quality=92, subsampling=0)
     return out.getvalue()
 
+# %% ../nbs/10_draw.ipynb #10_draw-25t
 def _thin(hole):
     "The hole for the eye: every k-th pixel, so that `VIEW` is enough"
     k = -(-max(hole.shape)//VIEW)
@@ -253,13 +259,15 @@ class HoleDrawer(widgets.VBox):
         self._connect()
         self._show()
 
-    def _connect(self):
-        "Tie buttons and messages to what they do"
-        self.add_class('gla-drawer')
-        self.canvas.on_msg(lambda _, msg, buffers: self.receive(msg, buffers))
-        for name,button in self.buttons.items():
-            button.on_click(lambda _, name=name: getattr(self, name)())
-        self.upload.observe(self._on_upload, 'value')
+# %% ../nbs/10_draw.ipynb #10_draw-40conn
+@patch
+def _connect(self:HoleDrawer):
+    "Tie buttons and messages to what they do"
+    self.add_class('gla-drawer')
+    self.canvas.on_msg(lambda _, msg, buffers: self.receive(msg, buffers))
+    for name,button in self.buttons.items():
+        button.on_click(lambda _, name=name: getattr(self, name)())
+    self.upload.observe(self._on_upload, 'value')
 
 # %% ../nbs/10_draw.ipynb #10_draw-40c
 @patch(as_prop=True)
@@ -306,6 +314,7 @@ def _say(self:HoleDrawer, text, state='ready'):
     self.canvas.able = [k for k,button in self.buttons.items() if not button.disabled]
     self.canvas.status,self.canvas.state = text,state
 
+# %% ../nbs/10_draw.ipynb #10_draw-42s
 @patch
 def _show_size(self:HoleDrawer):
     "Another photo: another brush, and nothing is looked at"
@@ -328,6 +337,7 @@ def _show_near(self:HoleDrawer):
     l,t,r,b = box
     self.canvas.near_hole = dict(box=box, hole=hole_to_png(_thin(self._hole[t:b,l:r])))
 
+# %% ../nbs/10_draw.ipynb #10_draw-42n
 @patch
 def _answer(self:HoleDrawer, number, hole=None):
     "Message `number` was seen, and this is the hole"
@@ -351,6 +361,7 @@ def _show(self:HoleDrawer, seen=0):
         self._say(f"The hole is {ratio:.1%} of the photo." if ratio
                   else "Draw over what is to go, then press Fill.")
 
+# %% ../nbs/10_draw.ipynb #10_draw-42c
 @patch
 def _change(self:HoleDrawer, hole, seen=0, photo=None):
     "Another hole, or another photo too, as a step that can be undone"
@@ -373,6 +384,7 @@ def _trying(self:HoleDrawer):
         with self._turn: self._say(why, 'ready' if isinstance(e, _Stopped) else 'error')
         if not isinstance(e, Exception): raise
 
+# %% ../nbs/10_draw.ipynb #10_draw-44r
 @patch
 def receive(self:HoleDrawer,
     msg:dict, # kind; id, its number; of a stroke what `read_stroke` needs
@@ -406,6 +418,7 @@ def _collect(self:HoleDrawer, msg, buffers):
     data,self._parts = self._parts,b''
     (self.load if msg['kind'] == 'load' else self.open_photo)(data)
 
+# %% ../nbs/10_draw.ipynb #10_draw-44l
 @patch
 def _look_at(self:HoleDrawer, msg):
     "The browser shows this part larger than its copy has it"
@@ -446,6 +459,7 @@ def load(self:HoleDrawer,
     with self._trying(), self._turn:
         self._change(read_hole(hole, self.photo.size, resize_hole, check=False))
 
+# %% ../nbs/10_draw.ipynb #10_draw-46c
 @patch
 def open_photo(self:HoleDrawer,
     photo, # as for `inpaint`
@@ -462,11 +476,6 @@ def _on_upload(self:HoleDrawer, change):
     self.upload.value = ()
 
 # %% ../nbs/10_draw.ipynb #10_draw-48
-_FILLED = ("Filled. Drag the line to compare. Keep goes on from here; "
-           "draw on to go back to the hole.")
-_DREW_ON = ("Filled, without what you drew meanwhile. Keep takes this result and "
-            "leaves that to fill; undo shows it; Fill takes everything.")
-
 @patch
 def _begin(self:HoleDrawer):
     "Note that a fill begins: from which step, and what will stop it"
@@ -476,6 +485,13 @@ def _begin(self:HoleDrawer):
         self._stop = Event()
         self._say('Filling ...', 'busy')
         return self.history.now,self._hole,self._stop
+
+# %% ../nbs/10_draw.ipynb #10_draw-48f
+_FILLED = ("Filled. Drag the line to compare. Keep goes on from here; "
+           "draw on to go back to the hole.")
+
+_DREW_ON = ("Filled, without what you drew meanwhile. Keep takes this result and "
+            "leaves that to fill; undo shows it; Fill takes everything.")
 
 @patch
 def fill(self:HoleDrawer)->Image.Image: # None where it fails or is cancelled
@@ -517,6 +533,7 @@ def _pictures(self:HoleDrawer):
     elif self.history.now[0].source: found[f'filled{suffix}'] = self.photo
     return found
 
+# %% ../nbs/10_draw.ipynb #10_draw-48s
 @patch
 def save(self:HoleDrawer,
     folder='.', # where to
@@ -530,6 +547,7 @@ def save(self:HoleDrawer,
         self._say(f"Saved {' and '.join(map(str, pictures))}.")
         return list(pictures)
 
+# %% ../nbs/10_draw.ipynb #10_draw-48d2
 @patch
 def download(self:HoleDrawer):
     "Hand the browser the result as a file, or the hole where nothing has been filled"

@@ -48,6 +48,7 @@ def file_sha(
     "The SHA-256 of a file."
     return sha256(Path(path).read_bytes()).hexdigest()
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-082
 def _write_hole(folder, bucket, i, size, seed):
     "Draw hole i of a bucket (low, high) as PNG: its file, ratio and sha256"
     hole = hole_of_ratio(size, bucket, (seed, round(100*bucket[0]), i))
@@ -65,6 +66,7 @@ def _draw_set(folder, about):
         holes[bucket_name(b)].append(_write_hole(folder, b, i, size, seed))
     return holes
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-08b2
 def _write_set(folder, about):
     "Write a hole set; `about` has n, size and seed"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +92,7 @@ def _read_manifest(folder):
     except (ValueError, TypeError, KeyError, AttributeError) as e:
         raise InpaintError(f"{folder}/manifest.json is damaged ({e})") from e
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-102
 def load_holes(
     folder, # of a hole set
 )->dict: # the manifest: n, size, seed, made_by, holes
@@ -142,6 +145,7 @@ def _photo_files(photos, skip=()):
                                 f"{' '.join(SUFFIXES)}")
     return files
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-152
 def _pair_up(files, manifest, n=None):
     "Photo i with hole i of each bucket, n at most: a list of (photo, holes)"
     return list(zip(files, zip(*manifest['holes'].values())))[:n]
@@ -158,6 +162,7 @@ def _load_truth(path, size, cut=True):
                            "(width x height): draw the hole on this photo")
     return to_tensor(crop_photo(photo, size))[None],zoom
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-15c2
 def _load_mask(path):
     "The mask [1,1,H,W] of a hole in a file, 1 = known. `InpaintError` for none."
     hole = open_image(path)
@@ -174,6 +179,7 @@ def _names(files, root):
             raise InpaintError(f"{other} and {f} have one name: which is meant?")
     return found
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-15e2
 def _match(photos, holes):
     "(photo, hole), sorted, where the names fit; both are of `_names`"
     pairs = []
@@ -183,6 +189,7 @@ def _match(photos, holes):
         if owner: pairs.append((owner, hole))
     return sorted(pairs)
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-15e3
 def _pair_by_name(files, holes, root=None, skip=()):
     "Each hole with the photo that it is named after. `InpaintError` for none."
     photos,found = _names(files, root),_names(_pictures(holes, skip), holes)
@@ -236,6 +243,7 @@ def _to_uint8(img):
     x = (img[0].detach().float().cpu()+1)*127.5
     return x.round().clamp(0, 255).byte().permute(1,2,0).numpy()
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-17f2
 def _opencv():
     try: import cv2
     except ImportError:
@@ -264,6 +272,7 @@ def as_used(
     filled = inpaint(_to_uint8(holed), mask[0,0].numpy() == 0, net)
     return to_tensor(filled)[None]
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-17h2
 def one_pass(
     holed:Tensor, # [1,3,H,W] in [-1,1]
     mask:Tensor, # [1,1,H,W], 1 = known
@@ -280,9 +289,11 @@ def one_pass(
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-19
 # what needs no weights
 BASELINES = ('membrane', 'telea', 'navier-stokes', 'biharmonic', 'mean-colour')
+
 # what can fill a hole, in the order of the tables
 METHODS = ('gla_inpaint', 'one-pass', *(n for n in NETS if n != 'gla'), *BASELINES)
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-192
 def _with_network(net, label):
     "The ways to use a network: name -> (label, function of holed and mask)"
     once = lambda holed,mask: one_pass(holed, mask, net)
@@ -291,6 +302,7 @@ def _with_network(net, label):
     if name != 'gla': return {name: (label, once)}
     return {'gla_inpaint': (label, used), 'one-pass': (label, once)}
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-193
 def _without_network():
     "The baselines; the label of OpenCV's is filled in later, where it is needed"
     opencv = lambda how: ('', lambda h,m: opencv_fill(h, m, how))
@@ -352,6 +364,7 @@ def _mend(path):
     if not whole or whole != text:
         with replacing(path) as tmp: tmp.write_bytes(whole or head)
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-26d2
 def read_rows(
     path:Path, # rows.csv
 )->pd.DataFrame: # the last row of each photo, hole, method, label and measurer
@@ -362,6 +375,7 @@ def read_rows(
                        encoding_errors='surrogateescape')
     return rows.drop_duplicates(list(_KEY), keep='last')
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-26d3
 def _add_rows(path, rows):
     "Append dicts with `_COLUMNS`, and flush them to the disk"
     try:
@@ -377,6 +391,7 @@ def _add_rows(path, rows):
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-26b
 # modules without a part in cropping, filling and measuring; a new one counts
 _APART = '_modidx demo discriminator draw hub learner train'.split()
+
 # libraries that have a part
 _LIBRARIES = 'numpy pillow scipy torchmetrics'.split()
 
@@ -388,6 +403,7 @@ def _code_sha(package=None):
     parts += [f'{name} {version(name)}'.encode() for name in _LIBRARIES]
     return sha256(b''.join(parts)).hexdigest()
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-26b2
 def hardware()->str: # such as "2 thread(s) of ..."
     "What this machine computes with, by name."
     if torch.cuda.is_available(): return torch.cuda.get_device_name()
@@ -435,6 +451,7 @@ def _summary(rows, bucket, method):
         metric=[_NAMES[s.removeprefix('hole_')] for s in _SCORES],
         mean=x.mean(0), low=low, high=high, made_by=rows.made_by.iloc[0]))
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-322
 def summarise(
     rows:pd.DataFrame, # of `read_rows`
 )->pd.DataFrame: # region, bucket, method, n, metric, mean, low, high, made_by
@@ -463,6 +480,8 @@ def paper_layout(
     return wide.reindex(index=index, columns=t.method.drop_duplicates().rename(None))
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-34b
+#| code-fold: true
+#| code-summary: "The tables for the terminal"
 # of the three tables
 _TITLES = dict(whole='Whole image', hole='Hole alone', time='Seconds for one photo')
 
@@ -477,6 +496,9 @@ def _as_text(table):
         parts.append(f'{title}\n{paper_layout(g).to_string()}')
     return '\n\n'.join(parts)
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-34b2
+#| code-fold: true
+#| code-summary: "The tables in Markdown"
 def _as_markdown(table):
     "The tables in Markdown, with both ends of the intervals"
     lines,cell = [],'{mean:.{d}f} ({low:.{d}f} to {high:.{d}f})'
@@ -499,6 +521,7 @@ def _weights_only(path):
         raise InpaintError(f"{path} holds no weights that can be read "
                            f"({type(e).__name__})") from e
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-362
 def _lpips_net(state):
     "torchmetrics' LPIPS, with AlexNet's weights where torchvision looks for them"
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
@@ -512,6 +535,7 @@ def _lpips_net(state):
         try: return LearnedPerceptualImagePatchSimilarity('alex')
         finally: torch.hub.set_dir(home)
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-363
 def local_lpips(
     path, # torchvision's AlexNet weights, alexnet-owt-7be5be79.pth
     device='cpu', # to compute on
@@ -543,6 +567,7 @@ def local_inception(
         raise InpaintError(f"{path} does not fit torch-fidelity's Inception") from e
     return fid.inception
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-36b2
 def fid_of(
     real, # iterable of features [n] of the true pictures
     filled, # the same of the filled ones
@@ -570,6 +595,7 @@ def _list_work(pairs, buckets, failed):
                       hole_sha256=h['sha256']) for b,h in zip(buckets, holes)]
     return work
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-40a2
 def _list_own_work(pairs, folder, failed):
     "The same for `_pair_by_name`, in ten buckets; such photos are not cropped"
     work = []
@@ -591,6 +617,7 @@ def _own_holes(files, holes, root, out, n, failed):
     about = dict(n=len(pairs), size=None, seed=None, manifest_sha256=None)
     return _list_own_work(pairs, holes, failed),about
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-45c2
 def _hole_set(files, holes, n, failed):
     "Work with a hole set"
     manifest = load_holes(holes)
@@ -601,6 +628,7 @@ def _hole_set(files, holes, n, failed):
                  manifest_sha256=file_sha(holes/'manifest.json'))
     return _list_work(pairs, list(manifest['holes']), failed),about
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-45c3
 def _find_work(photos, holes, out, n, failed):
     "The work, and a dict about it: photos, n, size, seed, manifest_sha256"
     folder = Path(photos) if isinstance(photos, (str, Path)) else None
@@ -661,6 +689,7 @@ class _Features:
         with torch.inference_mode(), replacing(self.path(*key)) as tmp:
             np.save(tmp, self.net(x)[0].cpu().numpy())
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-402
 def _truth_key(key):
     "The key of the photo behind a fill: it was cropped by the same code"
     return *key[:2],'truth',key[-1]
@@ -671,6 +700,7 @@ def _row_keys(item, methods, by):
     what = item['photo_sha256'],item['hole_sha256']
     return {name: (*what, name, label, by) for name,(label,_) in methods.items()}
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-452
 def _missing_work(work, methods, path, by, features=None):
     "(item, {method: its key}), those without a row"
     done = set(read_rows(path)[list(_KEY)].itertuples(index=False, name=None))
@@ -711,6 +741,7 @@ def _fid_row(features, bucket, method, g):
     return dict(region='whole', metric='FID', bucket=bucket, method=method, n=len(g),
                 mean=value, low=math.nan, high=math.nan, made_by=g.made_by.iloc[0])
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-412
 def _add_fid(table, rows, features):
     "The table of `summarise` with rows for FID"
     cells = list(table[['bucket','method']].drop_duplicates().itertuples(index=False))
@@ -729,6 +760,7 @@ def _fill_again(item, methods, holes):
     fills = [score(fill, truth, mask)[0] for _,fill in methods.values()]
     return [x[0] for x in (truth*mask, *fills, truth)]
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-432
 def example_grid(
     rows:pd.DataFrame, # of this run
     methods:dict, # of `find_methods`
@@ -759,6 +791,7 @@ def _write_results(out, table, about):
         with replacing(out/f'table.{suffix}') as tmp:
             tmp.write_text(text, encoding='utf-8', errors='surrogateescape')
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-44a2
 def _versions():
     "What computed here, and when"
     now = datetime.now().isoformat(timespec='seconds')
@@ -820,6 +853,8 @@ def evaluate(
     return table,failed
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-54
+#| code-fold: true
+#| code-summary: "The data sets, and a size"
 # the splits by name
 _DATASETS = {'places365': split_places365, 'imagenet': split_imagenet,
              'celeba-hq': lambda root, seed: split_celeba_hq(root)}
@@ -831,6 +866,9 @@ def _size(text):
         f"{text} is no size: give height x width, such as 512x680")
     return tuple(map(int, found.groups()))
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-542
+#| code-fold: true
+#| code-summary: "The options"
 def _parser():
     p = argparse.ArgumentParser('gla_evaluate', description="Make hole sets, fill them "
         "in photos with the network and with methods that need none, and measure.")
@@ -863,6 +901,8 @@ def _parser():
     return p
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-54a
+#| code-fold: true
+#| code-summary: "Options that contradict each other"
 def _check_args(p, args):
     "Reject arguments that contradict each other, or would be ignored"
     if not args.make_holes and not (args.photos and args.holes):
@@ -889,6 +929,8 @@ def _parse_args(argv):
     return args
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-54c
+#| code-fold: true
+#| code-summary: "From an error to a line"
 # what a console cannot show appears as its number, and the run goes on
 def _any_console():
     for stream in (sys.stdout, sys.stderr):
@@ -902,6 +944,9 @@ def _why(e):
     if isinstance(e, (ValueError, OSError, ImportError)): return str(e)
     return f'{type(e).__name__}: {e}'.splitlines()[0]
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-54c2
+#| code-fold: true
+#| code-summary: "What the command prints"
 def _report(table, failed, args):
     "Print the tables and what failed"
     print(_as_text(table))
@@ -925,6 +970,7 @@ def _make(args):
     print(f"{args.make_holes}: verified, {manifest['n']} holes in each of {buckets}, "
           f"{h}x{w}, seed {manifest['seed']}")
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-54d2
 def _run(args):
     "Measure, and print the tables: exit status"
     photos = args.photos
@@ -934,6 +980,7 @@ def _run(args):
     _report(table, failed, args)
     return 1 if failed else 0
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-54d3
 def main(
     argv=None, # list of strings; None: those of the command line
 )->int: # exit status: 0, or 1 where something failed

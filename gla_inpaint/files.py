@@ -15,6 +15,8 @@ from .pictures import PictureError, open_picture, upright
 from .weights import InpaintError, replacing
 
 # %% ../nbs/09_files.ipynb #09_files-bits
+#| code-fold: true
+#| code-summary: "Two formats whose headers have to be searched"
 def _jpeg2000_bits(data):
     "Bits of the deepest colour, from the marker SIZ"
     at = data.index(b'\xff\x4f\xff\x51') + 40

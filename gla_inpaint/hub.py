@@ -15,7 +15,8 @@ from .weights import (
     InpaintError, load_inpainter, network_of, replacing, save_inpainter)
 
 # %% ../nbs/14_hub.ipynb #14_hub-06
-WEIGHTS_FILE = 'inpainter.safetensors' # in a shared folder
+# in a shared folder
+WEIGHTS_FILE = 'inpainter.safetensors'
 
 def _what(net):
     "A network's name and settings, in words for ours"
@@ -25,6 +26,7 @@ def _what(net):
     has = lambda on: 'with' if on else 'without'
     return f'Width {net.width}, {has(net.mpga)} MPGA, {has(net.gla)} GLA'
 
+# %% ../nbs/14_hub.ipynb #14_hub-06page
 def model_page(
     net:Generator, # with `size` and `label`, if they are known
     text:str='', # yours: photos and their terms, what the network is good and bad at
@@ -61,6 +63,7 @@ def _client():
     except ImportError as e: raise ImportError(_MISSING) from e
     return huggingface_hub
 
+# %% ../nbs/14_hub.ipynb #14_hub-09push
 def push_to_hub(
     model, # Inpainter, fastai Learner, path of weights, or None: the package's weights
     name:str, # 'user/name' on the Hub; made where it is missing
@@ -78,6 +81,7 @@ def push_to_hub(
                                  commit_message='Weights of gla_inpaint')
         return str(done)
 
+# %% ../nbs/14_hub.ipynb #14_hub-09from
 def from_pretrained(
     name, # folder, file of weights, or 'user/name' on the Hub
     device:str='auto', # 'auto': CUDA, MPS or CPU

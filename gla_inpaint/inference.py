@@ -132,6 +132,8 @@ def _by_stem(folder):
     return dict(found)
 
 # %% ../nbs/09_inference.ipynb #09_inference-pairsb
+#| code-fold: true
+#| code-summary: "Pair photos and holes"
 def _pairs(photos, holes):
     "What belongs together: {stem of the result: (photos, holes)}; one of each is right"
     ps = _by_stem(photos)
@@ -211,6 +213,8 @@ def inpaint_folder(
     return failed
 
 # %% ../nbs/09_inference.ipynb #09_inference-args
+#| code-fold: true
+#| code-summary: "The options"
 def _parse_args(argv):
     p = argparse.ArgumentParser('gla_inpaint', description=(
         "Fill the hole in a photo; every other pixel stays as it is."))

@@ -25,6 +25,7 @@ from fastai.learner import (
     ValueMetric, load_model, save_model)
 from fastai.optimizer import Adam, OptimWrapper
 from fastai.torch_core import default_device, num_distrib, rank_distrib
+from fastcore.basics import patch
 from fastcore.foundation import L
 # without accelerate `distrib_ctx` says so
 try: from fastai.distributed import DistributedDL, DistributedTrainer
@@ -45,13 +46,15 @@ def verdict(
     r,f = (as_float(x.detach()).flatten(1).mean(1) for x in (real, fake))
     return dict(gap=(r-f).mean(), told_apart=(r > f).float().mean())
 
-# %% ../nbs/08_learner.ipynb #08_learner-adversarialcb
+# %% ../nbs/08_learner.ipynb #08_learner-26class
 def _finds_lr(learn): return any(isinstance(cb, LRFinder) for cb in learn.cbs)
 
 class AdversarialCB(Callback):
     """Trains the discriminator, with an optimizer of its own, and adds the adversarial
     part of eq. 19 to the generator's loss."""
-    order = 5           # after LossLog, and inside fastai's autocast, which ends at 10
+    # after LossLog, so that a broken reconstruction is found first; inside fastai's
+    # autocast, which ends at 10, so that D runs in the precision of G
+    order = 5
     def __init__(self,
         net:nn.Module, # the discriminator: [B,3,H,W] -> logits [B,1,h,w]
         lorentz:bool=True, # use the Lorentzian loss (eq. 18)?
@@ -63,106 +66,130 @@ class AdversarialCB(Callback):
     ):
         self.net,self.lorentz,self.start,self.lr_d = net,lorentz,start,lr_d
         self.adv_weight,self.d_steps,self.d_warmup = adv_weight,d_steps,d_warmup
-        self.d_opt,self.warmed = None,0        # warmed: steps that it has learned alone
+        # warmed: steps that it has learned alone
+        self.d_opt,self.warmed = None,0
 
-    def __getstate__(self):
-        gone = 'net', 'd_opt', 'synced'
-        return {k: v for k,v in self.__dict__.items() if k not in gone}
+# %% ../nbs/08_learner.ipynb #08_learner-26refuse
+#| code-fold: true
+#| code-summary: "What the callback refuses"
+@patch
+def refuse(self:AdversarialCB):
+    "ValueError for what would leave D's step out."
+    float16 = lambda cb: isinstance(cb, NonNativeMixedPrecision) or (
+        isinstance(cb, MixedPrecision) and cb.amp_mode == AMPMode.FP16)
+    gathers = lambda cb: isinstance(cb, GradientAccumulation)
+    if any(map(float16, self.learn.cbs)): raise ValueError(
+        "float16 needs scaled losses, the discriminator's is not: use to_bf16()")
+    if any(map(gathers, self.learn.cbs)): raise ValueError(
+        'the discriminator steps with each batch, and accumulates no gradients: '
+        'leave GradientAccumulation out, and take a larger bs')
 
-    def before_fit(self):
-        "Discriminator to the generator's device, with an optimizer. Exports have none."
-        if not hasattr(self, 'net'): return
-        self.refuse()
-        self.net.to(next(self.model.parameters()).device).train()
-        if self.d_opt is None: self.create_opt()
-        # D in DDP, whose backward averages the gradients
-        ranks = getattr(self.learn, 'rank_trainer', None)
-        self.synced = ranks.accelerator.prepare(self.net) if ranks else self.net
-        self.warmed,self.from_pct,self.alone_for = 0,self.start,self.d_warmup
-        if _finds_lr(self.learn): self.from_pct,self.alone_for = 0.,0  # the whole loss
+# %% ../nbs/08_learner.ipynb #08_learner-26fit
+@patch
+def create_opt(self:AdversarialCB):
+    "An optimizer of the same kind as the generator's."
+    self.d_opt = self.learn.opt_func(list(self.net.parameters()), lr=self.learn.lr)
 
-    def refuse(self):
-        "ValueError for what would leave D's step out."
-        float16 = lambda cb: isinstance(cb, NonNativeMixedPrecision) or (
-            isinstance(cb, MixedPrecision) and cb.amp_mode == AMPMode.FP16)
-        gathers = lambda cb: isinstance(cb, GradientAccumulation)
-        if any(map(float16, self.learn.cbs)): raise ValueError(
-            "float16 needs scaled losses, the discriminator's is not: use to_bf16()")
-        if any(map(gathers, self.learn.cbs)): raise ValueError(
-            'the discriminator steps with each batch, and accumulates no gradients: '
-            'leave GradientAccumulation out, and take a larger bs')
+@patch
+def before_fit(self:AdversarialCB):
+    "Discriminator to the generator's device, with an optimizer. Exports have none."
+    if not hasattr(self, 'net'): return
+    self.refuse()
+    self.net.to(next(self.model.parameters()).device).train()
+    if self.d_opt is None: self.create_opt()
+    # D in DDP, whose backward averages the gradients
+    ranks = getattr(self.learn, 'rank_trainer', None)
+    self.synced = ranks.accelerator.prepare(self.net) if ranks else self.net
+    self.warmed,self.from_pct,self.alone_for = 0,self.start,self.d_warmup
+    # the whole loss
+    if _finds_lr(self.learn): self.from_pct,self.alone_for = 0.,0
 
-    def create_opt(self):
-        "An optimizer of the same kind as the generator's."
-        self.d_opt = self.learn.opt_func(list(self.net.parameters()), lr=self.learn.lr)
+# %% ../nbs/08_learner.ipynb #08_learner-26judge
+@patch
+def judge(self:AdversarialCB,
+    truth:Tensor, # photographs [B,3,H,W]
+    fake:Tensor, # composites [B,3,H,W]
+    net:nn.Module, # the discriminator, as it is or in DDP
+)->tuple: # C(x_r), C(x_f), each [B,1,h,w], at least float32
+    "Both in one forward pass."
+    return as_float(net(torch.cat([truth, fake]))).chunk(2)
 
-    def judge(self,
-        truth:Tensor, # photographs [B,3,H,W]
-        fake:Tensor, # composites [B,3,H,W]
-        net:nn.Module, # the discriminator, as it is or in DDP
-    )->tuple: # C(x_r), C(x_f), each [B,1,h,w], at least float32
-        "Both in one forward pass."
-        return as_float(net(torch.cat([truth, fake]))).chunk(2)
+# %% ../nbs/08_learner.ipynb #08_learner-26step
+@patch
+def step_d(self:AdversarialCB,
+    truth:Tensor, # photographs [B,3,H,W]
+    fake:Tensor, # composites [B,3,H,W]
+):
+    "Eq. 20: one step of the discriminator, on the generator's schedule."
+    times = dict(lr=self.lr_d/self.learn.lr if self.lr_d else 1.)
+    for k in ('lr', 'mom', 'sqr_mom', 'wd'):
+        self.d_opt.set_hyper(k, float(self.opt.hypers[-1][k])*times.get(k, 1.))
+    logits = self.judge(truth, fake.detach(), self.synced)
+    loss = discriminator_loss(*logits, self.lorentz)
+    told = dict(d_loss=loss, **verdict(*logits))
+    for k,v in told.items(): self.learn.loss_log.put(k, v)
+    loss.backward()
+    self.d_opt.step()
+    self.d_opt.zero_grad()
 
-    def step_d(self,
-        truth:Tensor, # photographs [B,3,H,W]
-        fake:Tensor, # composites [B,3,H,W]
-    ):
-        "Eq. 20: one step of the discriminator, on the generator's schedule."
-        times = dict(lr=self.lr_d/self.learn.lr if self.lr_d else 1.)
-        for k in ('lr', 'mom', 'sqr_mom', 'wd'):
-            self.d_opt.set_hyper(k, float(self.opt.hypers[-1][k])*times.get(k, 1.))
-        logits = self.judge(truth, fake.detach(), self.synced)
-        loss = discriminator_loss(*logits, self.lorentz)
-        told = dict(d_loss=loss, **verdict(*logits))
-        for k,v in told.items(): self.learn.loss_log.put(k, v)
-        loss.backward()
-        self.d_opt.step()
-        self.d_opt.zero_grad()
+# %% ../nbs/08_learner.ipynb #08_learner-26lossg
+@patch
+def loss_g(self:AdversarialCB,
+    truth:Tensor, # photographs [B,3,H,W]
+    fake:Tensor, # composites [B,3,H,W], with gradient
+)->Tensor: # scalar
+    "The adversarial part of eq. 19; no gradient reaches the discriminator."
+    self.net.requires_grad_(False)
+    try: loss = generator_loss(*self.judge(truth, fake, self.net), self.lorentz)
+    finally: self.net.requires_grad_(True)
+    self.learn.loss_log.put('g_adv', loss)
+    return loss
 
-    def loss_g(self,
-        truth:Tensor, # photographs [B,3,H,W]
-        fake:Tensor, # composites [B,3,H,W], with gradient
-    )->Tensor: # scalar
-        "The adversarial part of eq. 19; no gradient reaches the discriminator."
-        self.net.requires_grad_(False)
-        try: loss = generator_loss(*self.judge(truth, fake, self.net), self.lorentz)
-        finally: self.net.requires_grad_(True)
-        self.learn.loss_log.put('g_adv', loss)
-        return loss
+# %% ../nbs/08_learner.ipynb #08_learner-26loss
+@patch
+def after_loss(self:AdversarialCB):
+    "D's step on detached composites, then D afresh for G's loss."
+    if not self.training or self.pct_train < self.from_pct: return
+    (holed,mask),(truth,) = self.xb,self.yb
+    fake = composite(self.pred[1], holed, mask)
+    for _ in range(self.d_steps): self.step_d(truth, fake)
+    if self.warmed < self.alone_for: self.skip_g()
+    self.learn.loss_grad = self.loss_grad + self.adv_weight*self.loss_g(truth, fake)
+    self.learn.loss = self.loss_grad.clone()
 
-    def after_loss(self):
-        "D's step on detached composites, then D afresh for G's loss."
-        if not self.training or self.pct_train < self.from_pct: return
-        (holed,mask),(truth,) = self.xb,self.yb
-        fake = composite(self.pred[1], holed, mask)
-        for _ in range(self.d_steps): self.step_d(truth, fake)
-        if self.warmed < self.alone_for: self.skip_g()
-        self.learn.loss_grad = self.loss_grad + self.adv_weight*self.loss_g(truth, fake)
-        self.learn.loss = self.loss_grad.clone()
+# %% ../nbs/08_learner.ipynb #08_learner-26skip
+@patch
+def skip_g(self:AdversarialCB):
+    "End the batch before the generator has learned from it, and free its graph."
+    self.warmed += 1
+    self.learn.loss_grad = self.loss_grad.detach()
+    self.learn.pred = tuple(p.detach() for p in self.pred)
+    raise CancelBatchException
 
-    def skip_g(self):
-        "End the batch before the generator has learned from it, and free its graph."
-        self.warmed += 1
-        self.learn.loss_grad = self.loss_grad.detach()
-        self.learn.pred = tuple(p.detach() for p in self.pred)
-        raise CancelBatchException
+# %% ../nbs/08_learner.ipynb #08_learner-26pct
+@patch
+def before_train(self:AdversarialCB):
+    "With a warm-up the schedule is that of the generator's steps: it waits with G."
+    if not hasattr(self, 'net'): raise RuntimeError(
+        'an exported learner has no discriminator: train from learn.save/learn.load'
+        ', or use get_learner')
+    if not self.alone_for: return
+    n = len(self.dls.train)*self.n_epoch
+    if n <= self.alone_for: raise ValueError(
+        f'd_warmup is {self.alone_for} steps and the run has {n}: the generator '
+        'would never learn; make the warm-up shorter, or the run longer')
+    self.learn.pct_train = (self.train_iter-self.warmed)/(n-self.alone_for)
 
-    def before_train(self):
-        "With a warm-up the schedule is that of the generator's steps: it waits with G."
-        if not hasattr(self, 'net'): raise RuntimeError(
-            'an exported learner has no discriminator: train from learn.save/learn.load'
-            ', or use get_learner')
-        if not self.alone_for: return
-        n = len(self.dls.train)*self.n_epoch
-        if n <= self.alone_for: raise ValueError(
-            f'd_warmup is {self.alone_for} steps and the run has {n}: the generator '
-            'would never learn; make the warm-up shorter, or the run longer')
-        self.learn.pct_train = (self.train_iter-self.warmed)/(n-self.alone_for)
+@patch
+def after_batch(self:AdversarialCB):
+    "The same after each batch."
+    if self.training: self.before_train()
 
-    def after_batch(self):
-        "The same after each batch."
-        if self.training: self.before_train()
+# %% ../nbs/08_learner.ipynb #08_learner-26state
+@patch
+def __getstate__(self:AdversarialCB):
+    gone = 'net', 'd_opt', 'synced'
+    return {k: v for k,v in self.__dict__.items() if k not in gone}
 
 # %% ../nbs/08_learner.ipynb #08_learner-20
 class InpaintLoss:
@@ -199,6 +226,7 @@ def _measured(learn):
         learn._of_pred,learn._values = learn.pred,values
     return learn._values
 
+# %% ../nbs/08_learner.ipynb #08_learner-22b
 class CompositeMetric(Metric):
     "Mean over the photographs of one entry of `inpaint_metrics`, of the composite."
     def __init__(self,
@@ -222,6 +250,7 @@ class CompositeMetric(Metric):
         "The column's title."
         return self.key
 
+# %% ../nbs/08_learner.ipynb #08_learner-22c
 class PhotoLoss(AvgLoss):
     "fastai's mean loss of validation, photograph by photograph."
     def accumulate(self,
@@ -269,80 +298,94 @@ class LossLog(Callback):
         self.waiting.append((self.iter, name, value.detach()))
         if self.every == 1: self.read()
 
-    def after_batch(self):
-        "Read what has gathered."
-        if self.training and self.train_iter%self.every == 0: self.read()
+# %% ../nbs/08_learner.ipynb #08_learner-24read
+@patch
+def read(self:LossLog):
+    "Fetch all values that are waiting, in one transfer, and check them."
+    if not self.waiting: return
+    waiting,self.waiting = self.waiting,[]
+    values = torch.stack([v for *_,v in waiting]).cpu().double().numpy()
+    for (step,name,_),v in zip(waiting, values):
+        if not np.isfinite(v): self.stop(step, name, v)
+        total,n = self.sums.get(name, (0.,0))
+        self.sums[name] = float(total+v),n+1
+        self.lists[name].append(v)
 
-    def after_train(self):
-        "And what is left."
-        self.read()
+# %% ../nbs/08_learner.ipynb #08_learner-24stop
+@patch
+def stop(self:LossLog,
+    step:int, # of the epoch
+    name:str, # of the part
+    value:float, # NaN or infinity
+):
+    "Say where, on which photographs, and what helps."
+    photos = getattr(self.dls.train, 'photos_of', lambda step: ['unknown'])(step)
+    shown = ', '.join(map(str, photos[:4]))
+    if len(photos) > 4: shown += f' and {len(photos)-4} more'
+    raise FloatingPointError(
+        f'{name} is {value} in epoch {self.epoch}, step {step}: a smaller '
+        f'learning rate helps most often; the photos were {shown}')
 
-    def read(self):
-        "Fetch all values that are waiting, in one transfer, and check them."
-        if not self.waiting: return
-        waiting,self.waiting = self.waiting,[]
-        values = torch.stack([v for *_,v in waiting]).cpu().double().numpy()
-        for (step,name,_),v in zip(waiting, values):
-            if not np.isfinite(v): self.stop(step, name, v)
-            total,n = self.sums.get(name, (0.,0))
-            self.sums[name] = float(total+v),n+1
-            self.lists[name].append(v)
+# %% ../nbs/08_learner.ipynb #08_learner-24when
+@patch
+def after_loss(self:LossLog):
+    "Reconstruction and the share of values that the clamp has cut."
+    if not self.training: return
+    self.put('recon', self.loss)
+    self.put('saturated', saturation(torch.cat(self.pred[-self.stages:])))
 
-    def stop(self,
-        step:int, # of the epoch
-        name:str, # of the part
-        value:float, # NaN or infinity
-    ):
-        "Say where, on which photographs, and what helps."
-        photos = getattr(self.dls.train, 'photos_of', lambda step: ['unknown'])(step)
-        shown = ', '.join(map(str, photos[:4]))
-        if len(photos) > 4: shown += f' and {len(photos)-4} more'
-        raise FloatingPointError(
-            f'{name} is {value} in epoch {self.epoch}, step {step}: a smaller '
-            f'learning rate helps most often; the photos were {shown}')
+@patch
+def after_batch(self:LossLog):
+    "Read what has gathered."
+    if self.training and self.train_iter%self.every == 0: self.read()
 
-    @property
-    def parts(self)->dict: # name -> one number for each step of the epoch so far
-        "This process's values."
-        if not hasattr(self, 'lists'): return {}
-        self.read()
-        return self.lists
+@patch
+def after_train(self:LossLog):
+    "And what is left."
+    self.read()
 
-    def totals(self)->dict: # name -> (sum, count) over the epoch so far
-        "Of all processes; each of them has to ask."
-        self.parts
-        names = sorted(getattr(self, 'sums', {}))
-        if not (names and dist.is_available() and dist.is_initialized()):
-            return {k: self.sums[k] for k in names}
-        t = torch.tensor([self.sums[k] for k in names], dtype=torch.double)
-        dist.all_reduce(t := t.to(next(self.model.parameters()).device))
-        return {k: (s,int(n)) for k,(s,n) in zip(names, t.tolist())}
+# %% ../nbs/08_learner.ipynb #08_learner-24mean
+@patch(as_prop=True)
+def parts(self:LossLog)->dict: # name -> one number for each step of the epoch so far
+    "This process's values."
+    if not hasattr(self, 'lists'): return {}
+    self.read()
+    return self.lists
 
-    def resume(self,
-        totals:dict, # from `totals`; of older runs: name -> values
-    ):
-        "Go on in the middle of an epoch. The first process takes what all had."
-        for k,v in totals.items():
-            s,n = v if isinstance(v, tuple) else (sum(map(float, v)),len(v))
-            self.sums[k] = (0.,0) if rank_distrib() else (s,n)
+@patch
+def totals(self:LossLog)->dict: # name -> (sum, count) over the epoch so far
+    "Of all processes; each of them has to ask."
+    self.parts
+    names = sorted(getattr(self, 'sums', {}))
+    if not (names and dist.is_available() and dist.is_initialized()):
+        return {k: self.sums[k] for k in names}
+    t = torch.tensor([self.sums[k] for k in names], dtype=torch.double)
+    dist.all_reduce(t := t.to(next(self.model.parameters()).device))
+    return {k: (s,int(n)) for k,(s,n) in zip(names, t.tolist())}
 
-    def mean(self,
-        name:str, # of the part
-    )->float: # nan where there is none
-        "Mean over the epoch so far and all processes; each of them has to ask."
-        total,n = self.totals().get(name, (0.,0))
-        return total/n if n else float('nan')
+@patch
+def mean(self:LossLog,
+    name:str, # of the part
+)->float: # nan where there is none
+    "Mean over the epoch so far and all processes; each of them has to ask."
+    total,n = self.totals().get(name, (0.,0))
+    return total/n if n else float('nan')
 
-    def after_loss(self):
-        "Reconstruction and the share of values that the clamp has cut."
-        if not self.training: return
-        self.put('recon', self.loss)
-        self.put('saturated', saturation(torch.cat(self.pred[-self.stages:])))
+# %% ../nbs/08_learner.ipynb #08_learner-24resume
+@patch
+def resume(self:LossLog,
+    totals:dict, # from `totals`; of older runs: name -> values
+):
+    "Go on in the middle of an epoch. The first process takes what all had."
+    for k,v in totals.items():
+        s,n = v if isinstance(v, tuple) else (sum(map(float, v)),len(v))
+        self.sums[k] = (0.,0) if rank_distrib() else (s,n)
 
 # %% ../nbs/08_learner.ipynb #08_learner-26c
 class AverageCB(Callback):
     "Keeps an exponential mean of the generator's weights, which validation then uses."
-    order = 7                                  # before DDP wraps the generator, at 11
+    # before DDP wraps the generator, at 11
+    order = 7
     def __init__(self,
         decay:float=.999, # share of the old mean in the new one, after the first steps
     ):
@@ -369,23 +412,27 @@ class AverageCB(Callback):
         for mean,now in zip(self.net.buffers(), net.buffers()): mean.copy_(now)
         self.n += 1
 
-    def state(self)->dict: # net, n
-        "What `load_state` takes."
-        if self.net is None: self.copy()
-        return dict(net=self.net.state_dict(), n=self.n)
+# %% ../nbs/08_learner.ipynb #08_learner-26cs
+@patch
+def state(self:AverageCB)->dict: # net, n
+    "What `load_state` takes."
+    if self.net is None: self.copy()
+    return dict(net=self.net.state_dict(), n=self.n)
 
-    def load_state(self,
-        state:dict, # from `state`
-    ):
-        "Go on from there."
-        self.copy()
-        self.net.load_state_dict(state['net'])
-        self.n = state['n']
+@patch
+def load_state(self:AverageCB,
+    state:dict, # from `state`
+):
+    "Go on from there."
+    self.copy()
+    self.net.load_state_dict(state['net'])
+    self.n = state['n']
 
 # %% ../nbs/08_learner.ipynb #08_learner-own-code
 class OwnLoss(Callback):
     "Shows the truth to the generator in training, and adds the losses of its own."
-    order = 4.5         # after LossLog, before AdversarialCB
+    # after LossLog, before AdversarialCB
+    order = 4.5
     def before_batch(self):
         "The network sees (holed, mask, truth), and how far the run is."
         if not self.training: return
@@ -408,6 +455,8 @@ class OwnLoss(Callback):
         self.learn.loss = self.loss_grad.clone()
 
 # %% ../nbs/08_learner.ipynb #08_learner-28b
+#| code-fold: true
+#| code-summary: "A loader that deals out each batch"
 class RankDL(DistributedDL):
     """The share of one process in the batches of an `InpaintDL`. With `drop_last`, all
     shares together are batches of bs times as many photos as there are processes."""
@@ -446,7 +495,7 @@ class RankDL(DistributedDL):
         n = self.bs*self.world_size
         return [self.dataset.photos[i] for i in self.dl.order()[step*n:(step+1)*n]]
 
-# %% ../nbs/08_learner.ipynb #08_learner-ranktrainer
+# %% ../nbs/08_learner.ipynb #08_learner-28b2
 class RankTrainer(DistributedTrainer):
     "fastai's trainer on accelerate and DDP, with our loader."
     def _wrap_dl(self, dl):
@@ -454,6 +503,125 @@ class RankTrainer(DistributedTrainer):
         return RankDL(dl, device=self.learn.model.device)
 
 # %% ../nbs/08_learner.ipynb #08_learner-29
+class InpaintLearner(Learner):
+    """A fastai Learner that creates, saves and loads the discriminator and its
+    optimizer along with the generator's."""
+    # with which `fit` begins, to resume
+    first_epoch = 0
+    @property
+    def rival(self):
+        "The adversarial callback, or None."
+        return next((cb for cb in self.cbs if isinstance(cb, AdversarialCB)), None)
+
+    @property
+    def average(self):
+        "The callback that averages the generator's weights, or None."
+        return next((cb for cb in self.cbs if isinstance(cb, AverageCB)), None)
+
+    @property
+    def generator(self):
+        "The generator to use: the averaged one, if there is one."
+        mean = self.average and self.average.net
+        return getattr(self.model, 'module', self.model) if mean is None else mean
+
+# %% ../nbs/08_learner.ipynb #08_learner-29opt
+@patch
+def create_opt(self:InpaintLearner):
+    "An optimizer for each network."
+    Learner.create_opt(self)
+    if self.rival and hasattr(self.rival, 'net'): self.rival.create_opt()
+
+# %% ../nbs/08_learner.ipynb #08_learner-29val
+@patch
+def _do_epoch_validate(self:InpaintLearner, *args, **kwargs):
+    "Validation and predictions use the averaged weights, training its own."
+    raw = self.model
+    if self.average and self.average.net is not None: self.model = self.average.net
+    try: Learner._do_epoch_validate(self, *args, **kwargs)
+    finally: self.model = raw
+
+# %% ../nbs/08_learner.ipynb #08_learner-29save
+def _beside(file, of='d'): return file.with_name(f'{file.stem}_{of}.pth')
+
+@patch
+def save(self:InpaintLearner,
+    file:str, # name under path/model_dir, without suffix
+    **kwargs, # as for fastai's `save`, such as with_opt=False
+): # path of the generator's file; beside it, ending in _d and _ema, are the others
+    "Save both networks, both optimizers and the averaged weights."
+    file = Learner.save(self, file, **kwargs)
+    rival = self.rival
+    if rival: save_model(_beside(file), rival.net, rival.d_opt, **kwargs)
+    if self.average: torch.save(self.average.state(), _beside(file, 'ema'))
+    return file
+
+# %% ../nbs/08_learner.ipynb #08_learner-29load
+@patch
+def load(self:InpaintLearner,
+    file:str, # name under path/model_dir, without suffix
+    device=None, # where to; default: the data's
+    **kwargs, # as for fastai's `load`, such as with_opt=False
+): # the learner
+    """Load what `save` wrote. FileNotFoundError, and nothing changed, without all
+    of it."""
+    if device is None: device = self.dls.device
+    path = self.path/self.model_dir/f'{file}.pth'
+    beside,mean = _beside(path),_beside(path, 'ema')
+    if self.rival and not beside.exists(): raise FileNotFoundError(
+        f'{beside} is missing: it holds the discriminator; for the generator alone '
+        'use get_learner(..., adversarial=False)')
+    if self.average and not mean.exists(): raise FileNotFoundError(
+        f'{mean} is missing: it holds the averaged weights; to go on without them '
+        'use get_learner(..., ema=0)')
+    Learner.load(self, file, device=device, **kwargs)
+    rival = self.rival
+    if rival: load_model(beside, rival.net, rival.d_opt, device=device, **kwargs)
+    if self.average:
+        state = torch.load(mean, map_location=device, weights_only=True)
+        self.average.load_state(state)
+    return self
+
+# %% ../nbs/08_learner.ipynb #08_learner-29export
+@patch
+def export(self:InpaintLearner,
+    fname='export.pkl', # under path
+    **kwargs, # as for fastai's `export`
+):
+    """Pickle the learner with the generator alone, to fill holes; `save` is to go
+    on."""
+    d_opt = self.rival and self.rival.d_opt
+    Learner.export(self, fname, **kwargs)
+    # export has made new optimizers
+    if self.rival: self.rival.d_opt = d_opt
+
+# %% ../nbs/08_learner.ipynb #08_learner-29predict
+@patch
+def predict(self:InpaintLearner,
+    sample:tuple, # (holed [3,H,W], mask [1,H,W], ...), such as `dls.valid_ds[0]`
+)->tuple: # result, coarse, refined: each [3,H,W] in [-1,1]
+    "Fill one sample. For photos and holes of any kind there is `inpaint`."
+    net,device = self.generator,next(self.model.parameters()).device
+    holed,mask = (t[None].to(device) for t in sample[:2])
+    was = net.training
+    try:
+        with torch.no_grad(): coarse,refined = net.eval()(holed, mask)
+    finally: net.train(was)
+    result = composite(refined, holed, mask)
+    return tuple(t[0].cpu() for t in (result, coarse, refined))
+
+# %% ../nbs/08_learner.ipynb #08_learner-29middle
+@patch
+def _do_fit(self:InpaintLearner):
+    for self.epoch in range(self.first_epoch, self.n_epoch):
+        self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+
+@patch
+def all_batches(self:InpaintLearner):
+    "One pass, from the batch with which the loader begins."
+    self.n_iter = len(self.dl)
+    for o in enumerate(self.dl, getattr(self.dl, 'first', 0)): self.one_batch(*o)
+
+# %% ../nbs/08_learner.ipynb #08_learner-29bf
 class BF16(MixedPrecision):
     "fastai's mixed precision in bfloat16 on whatever device the model is on."
     name = 'mixed_precision'
@@ -473,140 +641,44 @@ class BF16(MixedPrecision):
         if self.inside: super().after_loss()
         self.inside = False
 
-# %% ../nbs/08_learner.ipynb #08_learner-inpaintlearner
-def _beside(file, of='d'): return file.with_name(f'{file.stem}_{of}.pth')
+# %% ../nbs/08_learner.ipynb #08_learner-29bfl
+@patch
+def one_batch(self:InpaintLearner,
+    *args, # as for fastai's `one_batch`
+):
+    "One batch; an error in it does not leave the process in bfloat16."
+    try: Learner.one_batch(self, *args)
+    finally:
+        for cb in self.cbs:
+            if isinstance(cb, BF16): cb.after_loss()
 
-class InpaintLearner(Learner):
-    """A fastai Learner that creates, saves and loads the discriminator and its
-    optimizer along with the generator's."""
-    @property
-    def rival(self):
-        "The adversarial callback, or None."
-        return next((cb for cb in self.cbs if isinstance(cb, AdversarialCB)), None)
+@patch
+def to_bf16(self:InpaintLearner):
+    "Train in bfloat16, on a GPU or a CPU."
+    return self.add_cb(BF16())
 
-    @property
-    def average(self):
-        "The callback that averages the generator's weights, or None."
-        return next((cb for cb in self.cbs if isinstance(cb, AverageCB)), None)
+# %% ../nbs/08_learner.ipynb #08_learner-29dist
+@patch
+def to_distributed(self:InpaintLearner,
+    sync_bn:bool=True, # as for fastai's; there is no batch norm here
+    **kwargs, # for accelerate's `Accelerator`
+): # the learner
+    "For `distrib_ctx`: train both networks in each process of `accelerate launch`."
+    kwargs = dict(mixed_precision='no', dynamo_backend='no') | kwargs
+    cpu = torch.device(self.dls.device).type == 'cpu'
+    if num_distrib() > 1: self.add_cb(RankTrainer(sync_bn, cpu=cpu, **kwargs))
+    if rank_distrib(): self.remove_cb(ProgressCallback)
+    return self
 
-    @property
-    def generator(self):
-        "The generator to use: the averaged one, if there is one."
-        mean = self.average and self.average.net
-        return getattr(self.model, 'module', self.model) if mean is None else mean
-
-    def _do_epoch_validate(self, *args, **kwargs):
-        "Validation and predictions use the averaged weights, training its own."
-        raw = self.model
-        if self.average and self.average.net is not None: self.model = self.average.net
-        try: super()._do_epoch_validate(*args, **kwargs)
-        finally: self.model = raw
-
-    def create_opt(self):
-        "An optimizer for each network."
-        super().create_opt()
-        if self.rival and hasattr(self.rival, 'net'): self.rival.create_opt()
-
-    def save(self,
-        file:str, # name under path/model_dir, without suffix
-        **kwargs, # as for fastai's `save`, such as with_opt=False
-    ): # path of the generator's file; beside it, ending in _d and _ema, are the others
-        "Save both networks, both optimizers and the averaged weights."
-        file = super().save(file, **kwargs)
-        rival = self.rival
-        if rival: save_model(_beside(file), rival.net, rival.d_opt, **kwargs)
-        if self.average: torch.save(self.average.state(), _beside(file, 'ema'))
-        return file
-
-    def load(self,
-        file:str, # name under path/model_dir, without suffix
-        device=None, # where to; default: the data's
-        **kwargs, # as for fastai's `load`, such as with_opt=False
-    ): # the learner
-        """Load what `save` wrote. FileNotFoundError, and nothing changed, without all
-        of it."""
-        if device is None: device = self.dls.device
-        path = self.path/self.model_dir/f'{file}.pth'
-        beside,mean = _beside(path),_beside(path, 'ema')
-        if self.rival and not beside.exists(): raise FileNotFoundError(
-            f'{beside} is missing: it holds the discriminator; for the generator alone '
-            'use get_learner(..., adversarial=False)')
-        if self.average and not mean.exists(): raise FileNotFoundError(
-            f'{mean} is missing: it holds the averaged weights; to go on without them '
-            'use get_learner(..., ema=0)')
-        super().load(file, device=device, **kwargs)
-        rival = self.rival
-        if rival: load_model(beside, rival.net, rival.d_opt, device=device, **kwargs)
-        if self.average:
-            state = torch.load(mean, map_location=device, weights_only=True)
-            self.average.load_state(state)
-        return self
-
-    def export(self,
-        fname='export.pkl', # under path
-        **kwargs, # as for fastai's `export`
-    ):
-        """Pickle the learner with the generator alone, to fill holes; `save` is to go
-        on."""
-        d_opt = self.rival and self.rival.d_opt
-        super().export(fname, **kwargs)
-        if self.rival: self.rival.d_opt = d_opt        # export has made new optimizers
-
-    def predict(self,
-        sample:tuple, # (holed [3,H,W], mask [1,H,W], ...), such as `dls.valid_ds[0]`
-    )->tuple: # result, coarse, refined: each [3,H,W] in [-1,1]
-        "Fill one sample. For photos and holes of any kind there is `inpaint`."
-        net,device = self.generator,next(self.model.parameters()).device
-        holed,mask = (t[None].to(device) for t in sample[:2])
-        was = net.training
-        try:
-            with torch.no_grad(): coarse,refined = net.eval()(holed, mask)
-        finally: net.train(was)
-        result = composite(refined, holed, mask)
-        return tuple(t[0].cpu() for t in (result, coarse, refined))
-
-    first_epoch = 0                                # with which `fit` begins, to resume
-    def _do_fit(self):
-        for self.epoch in range(self.first_epoch, self.n_epoch):
-            self._with_events(self._do_epoch, 'epoch', CancelEpochException)
-
-    def all_batches(self):
-        "One pass, from the batch with which the loader begins."
-        self.n_iter = len(self.dl)
-        for o in enumerate(self.dl, getattr(self.dl, 'first', 0)): self.one_batch(*o)
-
-    def one_batch(self,
-        *args, # as for fastai's `one_batch`
-    ):
-        "One batch; an error in it does not leave the process in bfloat16."
-        try: super().one_batch(*args)
-        finally:
-            for cb in self.cbs:
-                if isinstance(cb, BF16): cb.after_loss()
-
-    def to_bf16(self):
-        "Train in bfloat16, on a GPU or a CPU."
-        return self.add_cb(BF16())
-    def to_distributed(self,
-        sync_bn:bool=True, # as for fastai's; there is no batch norm here
-        **kwargs, # for accelerate's `Accelerator`
-    ): # the learner
-        "For `distrib_ctx`: train both networks in each process of `accelerate launch`."
-        # what ACCELERATE_... in the environment asks for would reach G alone
-        kwargs = dict(mixed_precision='no', dynamo_backend='no') | kwargs
-        cpu = torch.device(self.dls.device).type == 'cpu'
-        if num_distrib() > 1: self.add_cb(RankTrainer(sync_bn, cpu=cpu, **kwargs))
-        if rank_distrib(): self.remove_cb(ProgressCallback)
-        return self
-
-    def distrib_ctx(self,
-        **kwargs, # as for fastai's `distrib_ctx`
-    ): # context manager
-        """`with learn.distrib_ctx(): learn.fit(...)` trains on several GPUs, or in
-        several processes on a CPU. ImportError without accelerate."""
-        if DistributedTrainer is object: raise ImportError(
-            "several processes need accelerate: pip install 'gla_inpaint[distributed]'")
-        return super().distrib_ctx(**kwargs)
+@patch
+def distrib_ctx(self:InpaintLearner,
+    **kwargs, # as for fastai's `distrib_ctx`
+): # context manager
+    """`with learn.distrib_ctx(): learn.fit(...)` trains on several GPUs, or in
+    several processes on a CPU. ImportError without accelerate."""
+    if DistributedTrainer is object: raise ImportError(
+        "several processes need accelerate: pip install 'gla_inpaint[distributed]'")
+    return Learner.distrib_ctx(self, **kwargs)
 
 # %% ../nbs/08_learner.ipynb #08_learner-31
 def adam(
@@ -620,7 +692,35 @@ def adam(
     return OptimWrapper(params, torch.optim.AdamW, lr=lr, betas=(.5,.9), eps=1e-8,
                         weight_decay=0., fused=True)
 
-# %% ../nbs/08_learner.ipynb #08_learner-get-learner
+# %% ../nbs/08_learner.ipynb #08_learner-31net
+def _network(net, own, dls, width, mpga, gla):
+    "The generator to train, ours or another"
+    if net is not None and not (mpga and gla): raise ValueError(
+        f'mpga and gla are parts of gla: a {net.name} has neither to leave out')
+    if net is None: net = Inpainter(width, mpga, gla)
+    net.ask(own)
+    net.size = max(getattr(dls.train_ds, 'size', (0,))) or None
+    return net
+
+# %% ../nbs/08_learner.ipynb #08_learner-31adv
+def _adversary(adversarial, width, lorentz, start, *how):
+    "The adversarial callback, in a list, or an empty one"
+    if adversarial:
+        return [AdversarialCB(Discriminator(2*width), lorentz, start, *how)]
+    if how != (None,1.,1,0): raise ValueError(
+        'lr_d, adv_weight, d_steps and d_warmup need the discriminator: '
+        'adversarial=True')
+    return []
+
+# %% ../nbs/08_learner.ipynb #08_learner-31cols
+def _columns(log, net, adversarial, metrics):
+    "What the log shows besides the whole losses"
+    judged = ['g_adv', 'd_loss', 'gap', 'told_apart'] if adversarial else []
+    parts = ['recon', *(f'own_{k}' for k in net.asked), *judged, 'saturated']
+    if metrics is None: metrics = [CompositeMetric(k) for k in ('l1', 'psnr', 'ssim')]
+    return [*(ValueMetric(partial(log.mean, p), p) for p in parts), *L(metrics)]
+
+# %% ../nbs/08_learner.ipynb #08_learner-31get
 def get_learner(
     dls:DataLoaders, # from `inpaint_dataloaders`: (holed, mask) -> truth
     width:int=32, # channels of the first layer; the discriminator has twice as many
@@ -644,33 +744,19 @@ def get_learner(
     **kwargs, # passed on to `Learner`
 )->InpaintLearner: # `learn.model` is the generator
     "A learner with the paper's settings; the switches are its ablations (section 4.3)."
-    if net is not None and not (mpga and gla): raise ValueError(
-        f'mpga and gla are parts of gla: a {net.name} has neither to leave out')
-    if net is None: net = Inpainter(width, mpga, gla)
-    net.ask(own)
-    net.size = max(getattr(dls.train_ds, 'size', (0,))) or None
+    net = _network(net, own, dls, width, mpga, gla)
     log = LossLog(net.stages)
-    judged = ['g_adv', 'd_loss', 'gap', 'told_apart']
-    owns = [f'own_{k}' for k in net.asked]
-    parts = ['recon', *owns, *(judged if adversarial else []), 'saturated']
-    shown = [ValueMetric(partial(log.mean, p), p) for p in parts]
-    if metrics is None: metrics = [CompositeMetric(k) for k in ('l1', 'psnr', 'ssim')]
     how = lr_d,adv_weight,d_steps,d_warmup
-    if not adversarial and how != (None,1.,1,0): raise ValueError(
-        'lr_d, adv_weight, d_steps and d_warmup need the discriminator: '
-        'adversarial=True')
-    rival = []
-    if adversarial:
-        rival = [AdversarialCB(Discriminator(2*width), lorentz, adversarial_from, *how)]
-    average = [AverageCB(ema)] if ema else []
+    rival = _adversary(adversarial, width, lorentz, adversarial_from, *how)
+    if compile:
+        for m in (net, *(cb.net for cb in rival)): m.compile()
     mine = [OwnLoss()] if net.asked else []
-    for m in (net, *(cb.net for cb in rival)):
-        if compile: m.compile()
-    net = net.to(memory_format=torch.channels_last)
+    average = [AverageCB(ema)] if ema else []
     learn = InpaintLearner(
-        dls, net, loss_func=InpaintLoss(lam, net.stages),
+        dls, net.to(memory_format=torch.channels_last),
+        loss_func=InpaintLoss(lam, net.stages),
         opt_func=adam, lr=lr, moms=(.5,.5,.5),
-        metrics=[*shown, *L(metrics)],
+        metrics=_columns(log, net, adversarial, metrics),
         cbs=[log, *mine, *rival, *average, *L(cbs)], **kwargs)
     if hasattr(learn, 'recorder'):
         learn.recorder.loss,learn.recorder.smooth_loss = PhotoLoss(),RankSmoothLoss()

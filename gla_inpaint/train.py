@@ -23,6 +23,7 @@ from fastai.callback.core import Callback, CancelFitException, CancelTrainExcept
 from fastai.callback.schedule import *
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import default_device, num_distrib, rank_distrib, set_seed
+from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.imports import in_ipython, in_notebook
 from fastprogress import progress_bar
@@ -101,6 +102,7 @@ def _pairs(learn):
     pairs = [(bare(learn.model), learn.opt)]
     return pairs + [(r.net, r.d_opt) for r in [learn.rival] if r]
 
+# %% ../nbs/11_train.ipynb #11_train-15opt
 # fastai's names of what torch's Adam keeps: either can go on from the other
 ADAM = dict(grad_avg='exp_avg', sqr_avg='exp_avg_sq', step='step')
 
@@ -114,6 +116,7 @@ def _opt_state(opt):
     plain = lambda s: {a: s[b] for a,b in ADAM.items()} | dict(step=int(s['step']))
     return dict(state=[plain(s) if s else {} for s in kept], hypers=hypers)
 
+# %% ../nbs/11_train.ipynb #11_train-15load
 def _load_opt(opt, state):
     "What `_opt_state` gave, into either optimizer"
     kept,hypers = state['state'],state['hypers']
@@ -165,6 +168,7 @@ def d_file(
     "Where the discriminator's weights are: beside the generator's, ending in _d."
     return path.with_name(path.stem+'_d.safetensors')
 
+# %% ../nbs/11_train.ipynb #11_train-17b
 def save_networks(
     learn:InpaintLearner, # with or without a discriminator
     path:Path, # .safetensors file to write
@@ -179,7 +183,8 @@ def save_networks(
 # %% ../nbs/11_train.ipynb #11_train-17
 class Checkpoints(Callback):
     "Seeds each step, and keeps the run's state on disk."
-    order = 90                                 # after all that belongs to a batch
+    # after all that belongs to a batch
+    order = 90
     def __init__(self,
         out:Path, # folder of the run, for checkpoints/ and the last weights
         every:int, # steps between two checkpoints
@@ -189,54 +194,65 @@ class Checkpoints(Callback):
         self.out,self.every,self.seed,self.state = out,every,seed,state
         self.step,self.saved = (state['train_iter'],True) if state else (0,False)
 
-    def before_train(self):
-        "In a run that goes on: the schedule and the log as they were."
-        if not self.state: return
-        state,self.state = self.state,None
-        self.learn.train_iter,first = state['train_iter'],self.dls.train.first
-        # step by step, as fastai counts, so that not even a last bit differs
-        step = 1/(len(self.dls.train)*self.n_epoch)
-        for _ in range(first): self.learn.pct_train += step
-        if first: self.learn.loss_log.resume(state['parts'])
-        if not (rival := self.learn.rival): return
-        rival.warmed = state.get('warmed', 0)
-        rival.before_train()
+# %% ../nbs/11_train.ipynb #11_train-17train
+@patch
+def before_train(self:Checkpoints):
+    "In a run that goes on: the schedule and the log as they were."
+    if not self.state: return
+    state,self.state = self.state,None
+    self.learn.train_iter,first = state['train_iter'],self.dls.train.first
+    # step by step, as fastai counts, so that not even a last bit differs
+    step = 1/(len(self.dls.train)*self.n_epoch)
+    for _ in range(first): self.learn.pct_train += step
+    if first: self.learn.loss_log.resume(state['parts'])
+    if not (rival := self.learn.rival): return
+    rival.warmed = state.get('warmed', 0)
+    rival.before_train()
 
-    def before_batch(self):
-        "What is random in this step follows from its number."
-        if not self.training: return
-        set_seed(step_seed(self.seed, self.train_iter, rank_distrib()))
+# %% ../nbs/11_train.ipynb #11_train-17batch
+@patch
+def before_batch(self:Checkpoints):
+    "What is random in this step follows from its number."
+    if not self.training: return
+    set_seed(step_seed(self.seed, self.train_iter, rank_distrib()))
 
-    def after_batch(self):
-        "Every so often: a checkpoint."
-        if not self.training: return
-        self.step = self.train_iter
-        if self.step%self.every == 0: self.save()
+@patch
+def after_batch(self:Checkpoints):
+    "Every so often: a checkpoint."
+    if not self.training: return
+    self.step = self.train_iter
+    if self.step%self.every == 0: self.save()
 
-    def after_train(self):
-        "One before the first epoch leaves weights behind, if there is none yet."
-        if not self.saved: self.save()
+# %% ../nbs/11_train.ipynb #11_train-17end
+@patch
+def after_train(self:Checkpoints):
+    "One before the first epoch leaves weights behind, if there is none yet."
+    if not self.saved: self.save()
 
-    def after_fit(self):
-        "The last checkpoint, which says that the run is over."
-        self.save(finished=True)
+@patch
+def after_fit(self:Checkpoints):
+    "The last checkpoint, which says that the run is over."
+    self.save(finished=True)
 
-    def save(self,
-        finished:bool=False, # is the run over?
-    ):
-        "Write the state and the weights."
-        self.saved = True
-        state = learner_state(self.learn) | dict(finished=finished)
-        if rank_distrib(): return
-        if hasattr(self.learn, 'run_log'): state |= self.learn.run_log.state()
-        write_checkpoint(self.out/'checkpoints', self.step, state)
-        label = f'gla_train: {self.step} steps'
-        save_networks(self.learn, self.out/'last.safetensors', label)
+# %% ../nbs/11_train.ipynb #11_train-17save
+@patch
+def save(self:Checkpoints,
+    finished:bool=False, # is the run over?
+):
+    "Write the state and the weights."
+    self.saved = True
+    state = learner_state(self.learn) | dict(finished=finished)
+    if rank_distrib(): return
+    if hasattr(self.learn, 'run_log'): state |= self.learn.run_log.state()
+    write_checkpoint(self.out/'checkpoints', self.step, state)
+    label = f'gla_train: {self.step} steps'
+    save_networks(self.learn, self.out/'last.safetensors', label)
 
 # %% ../nbs/11_train.ipynb #11_train-24
 class Clock(Callback):
     "Counts the minutes; with a limit, schedule and end follow the clock."
-    order = 95                                 # after the checkpoint
+    # after the checkpoint
+    order = 95
     def __init__(self,
         minutes:float=None, # limit; None: the number of epochs decides
         spent:float=0., # minutes spent before
@@ -250,25 +266,30 @@ class Clock(Callback):
         "No further epoch when the time is up."
         if self.minutes and self.spent >= self.minutes: raise CancelFitException
 
-    def look(self):
-        "Look at the clock, and move the schedule; processes agree on a mean."
-        if num_distrib() > 1 and self.train_iter%self.learn.loss_log.every: return
-        self.spent = self.before+(time.monotonic()-self.began)/60
-        if not self.minutes: return
-        if num_distrib() > 1:
-            mine = torch.tensor(self.spent, device=self.dls.device)
-            self.spent = rank_mean(mine).item()
-        self.learn.pct_train = min(1., self.spent/self.minutes)
+# %% ../nbs/11_train.ipynb #11_train-24look
+@patch
+def look(self:Clock):
+    "Look at the clock, and move the schedule; processes agree on a mean."
+    if num_distrib() > 1 and self.train_iter%self.learn.loss_log.every: return
+    self.spent = self.before+(time.monotonic()-self.began)/60
+    if not self.minutes: return
+    if num_distrib() > 1:
+        mine = torch.tensor(self.spent, device=self.dls.device)
+        self.spent = rank_mean(mine).item()
+    self.learn.pct_train = min(1., self.spent/self.minutes)
 
-    def before_train(self):
-        "At the start of an epoch,"
-        self.look()
+# %% ../nbs/11_train.ipynb #11_train-24when
+@patch
+def before_train(self:Clock):
+    "At the start of an epoch,"
+    self.look()
 
-    def after_batch(self):
-        "and after each batch of training."
-        if not self.training: return
-        self.look()
-        if self.minutes and self.spent >= self.minutes: raise CancelTrainException
+@patch
+def after_batch(self:Clock):
+    "and after each batch of training."
+    if not self.training: return
+    self.look()
+    if self.minutes and self.spent >= self.minutes: raise CancelTrainException
 
 # %% ../nbs/11_train.ipynb #11_train-27
 def bucket_means(
@@ -323,6 +344,9 @@ def tracker(
 
 def _last_line(e): return (str(e).strip() or type(e).__name__).splitlines()[-1].strip()
 
+# %% ../nbs/11_train.ipynb #11_train-30tb
+#| code-fold: true
+#| code-summary: "TensorBoard, and Weights & Biases"
 def _tensorboard(run, settings):
     from torch.utils.tensorboard import SummaryWriter
     writer = SummaryWriter(run/'tensorboard')
@@ -364,6 +388,7 @@ def write_figure(
     with replacing(path) as tmp: fig.savefig(tmp, dpi=dpi)
     plt.close(fig)
 
+# %% ../nbs/11_train.ipynb #11_train-31s
 def write_samples(
     net:nn.Module, # an `Inpainter`
     dataset, # validation set: (holed, mask, truth)
@@ -388,7 +413,8 @@ PARTS = 'recon', 'g_adv', 'd_loss', 'gap', 'told_apart', 'saturated'
 
 class RunLog(Callback):
     "Once an epoch: a row, a picture, and the best weights so far."
-    order = 80                      # before the checkpoint that keeps its rows
+    # before the checkpoint that keeps its rows
+    order = 80
     def __init__(self,
         out:Path, # folder to write to
         track, # from `tracker`
@@ -399,40 +425,47 @@ class RunLog(Callback):
         "The rows so far, and the minutes."
         return dict(history=self.history, spent=self.learn.clock.spent)
 
-    def parts(self)->dict: # name -> mean over the epoch so far, over all processes
-        "The training loss's parts."
-        return {k: s/n for k,(s,n) in self.learn.loss_log.totals().items() if n}
+# %% ../nbs/11_train.ipynb #11_train-31row
+@patch
+def parts(self:RunLog)->dict: # name -> mean over the epoch so far, over all processes
+    "The training loss's parts."
+    return {k: s/n for k,(s,n) in self.learn.loss_log.totals().items() if n}
 
-    def after_batch(self):
-        "Training losses, each fifty steps: those of the first process."
-        if not self.training or self.train_iter%50 or rank_distrib(): return
-        parts = {k: float(v[-1]) for k,v in sorted(self.learn.loss_log.parts.items())}
-        self.track(self.train_iter, parts | dict(lr=float(self.opt.hypers[-1]['lr'])))
+@patch
+def after_epoch(self:RunLog):
+    "The row of an epoch."
+    row = dict(epoch=self.epoch+1, step=self.train_iter,
+               minutes=round(self.learn.clock.spent, 2),
+               lr=float(self.opt.hypers[-1]['lr']))
+    parts = *PARTS,*(f'own_{k}' for k in bare(self.learn.model).asked)
+    row |= dict.fromkeys(parts, float('nan')) | self.parts()
+    row |= self.learn.validation.means
+    self.history.append(row)
+    if not rank_distrib(): self.write(row)
 
-    def after_epoch(self):
-        "The row of an epoch."
-        row = dict(epoch=self.epoch+1, step=self.train_iter,
-                   minutes=round(self.learn.clock.spent, 2),
-                   lr=float(self.opt.hypers[-1]['lr']))
-        parts = *PARTS,*(f'own_{k}' for k in bare(self.learn.model).asked)
-        row |= dict.fromkeys(parts, float('nan')) | self.parts()
-        row |= self.learn.validation.means
-        self.history.append(row)
-        if not rank_distrib(): self.write(row)
+# %% ../nbs/11_train.ipynb #11_train-31write
+@patch
+def write(self:RunLog,
+    row:dict, # of the epoch
+):
+    "Everything that an epoch leaves behind."
+    write_csv(self.out/'history.csv', self.history)
+    net,picture = self.learn.generator,f'samples/epoch_{row["epoch"]:04d}.jpg'
+    write_samples(net, self.dls.valid_ds, self.out/picture)
+    label = f'gla_train: best of {row["step"]} steps'
+    if row['l1'] == min(r['l1'] for r in self.history):
+        save_inpainter(net, self.out/'best.safetensors', label)
+    self.track(row['step'], row)
+    over_the_bar = '\r\033[K' if sys.stdout.isatty() else ''
+    print(over_the_bar+epoch_line(row), flush=True)
 
-    def write(self,
-        row:dict, # of the epoch
-    ):
-        "Everything that an epoch leaves behind."
-        write_csv(self.out/'history.csv', self.history)
-        net,picture = self.learn.generator,f'samples/epoch_{row["epoch"]:04d}.jpg'
-        write_samples(net, self.dls.valid_ds, self.out/picture)
-        label = f'gla_train: best of {row["step"]} steps'
-        if row['l1'] == min(r['l1'] for r in self.history):
-            save_inpainter(net, self.out/'best.safetensors', label)
-        self.track(row['step'], row)
-        over_the_bar = '\r\033[K' if sys.stdout.isatty() else ''
-        print(over_the_bar+epoch_line(row), flush=True)
+# %% ../nbs/11_train.ipynb #11_train-31track
+@patch
+def after_batch(self:RunLog):
+    "Training losses, each fifty steps: those of the first process."
+    if not self.training or self.train_iter%50 or rank_distrib(): return
+    parts = {k: float(v[-1]) for k,v in sorted(self.learn.loss_log.parts.items())}
+    self.track(self.train_iter, parts | dict(lr=float(self.opt.hypers[-1]['lr'])))
 
 # %% ../nbs/11_train.ipynb #11_train-33a
 def epoch_line(
@@ -448,9 +481,12 @@ def epoch_line(
     return f'{begin}  | L1 SSIM PSNR  {scores}'
 
 # %% ../nbs/11_train.ipynb #11_train-33
+#| code-fold: true
+#| code-summary: "The bar, or the lines"
 class TimeLeft(Callback):
     "A bar with the time left in a terminal or a notebook, elsewhere some lines."
-    order = 96 # after the clock, which says how far the run is
+    # after the clock, which says how far the run is
+    order = 96
     def __init__(self,
         every:int, # steps between two lines where there is no bar
     ): self.every,self.bar = every,None
@@ -490,6 +526,17 @@ class TimeLeft(Callback):
         return ' '.join([f'step {self.train_iter}', *(
             f'{k} {v:.3f}' for k,v in last.items() if k != 'saturated')])
 
+# %% ../nbs/11_train.ipynb #11_train-35k
+# what `gla_train` takes where you ask for nothing
+DEFAULTS = dict(
+    valid=None, weights=None, size=256, bs=4, width=None, epochs=None, minutes=None,
+    lr=1e-4, seed=0, save_every=200, adversarial_from=0., lr_d=None, adv_weight=1.,
+    d_steps=1, d_warmup=0, ema=0., without=[], colour=False, bf16=False, compile=False,
+    track='csv', net='gla', net_settings=None, own=False)
+
+# they need a discriminator
+D_OPTIONS = 'lr_d', 'adv_weight', 'd_steps', 'd_warmup'
+
 # %% ../nbs/11_train.ipynb #11_train-35
 def versions()->dict: # name -> version, or the hardware
     "What a run's numbers may depend on."
@@ -499,6 +546,7 @@ def versions()->dict: # name -> version, or the hardware
                 python=platform.python_version(), machine=platform.platform(),
                 cpus=os.cpu_count(), gpu=gpu, processes=max(1, num_distrib()))
 
+# %% ../nbs/11_train.ipynb #11_train-35ch
 def choose_photos(
     photos, # folder of photographs
     valid, # folder of those to validate on, or None
@@ -514,6 +562,24 @@ def choose_photos(
     return dict(train=[p for p in full(found) if p not in set(held)], valid=held)
 
 # %% ../nbs/11_train.ipynb #11_train-35n
+def _settings_at(name, budget):
+    "All settings of a network that has about as many parameters as ours"
+    width = width_for(name, budget)
+    with torch.device('meta'): return make_net(name, dict(width=width)).settings
+
+def choose_net(
+    settings:dict, # of a new run
+)->dict: # the same, with width, and what another network than ours is built from
+    "InpaintError for own losses that there are not, and for weights that do not fit."
+    s = settings
+    if s['own'] and not net_class(s['net']).extras: raise InpaintError(
+        f"{s['net']} has no further losses of its own: leave --own out")
+    if s['weights']: return fit_to_weights(s)
+    s = s | dict(width=s['width'] or 32)
+    if s['net'] == 'gla': return s
+    return s | dict(net_settings=_settings_at(s['net'], s['width']))
+
+# %% ../nbs/11_train.ipynb #11_train-35fit
 def fit_to_weights(
     settings:dict, # of a new run
 )->dict: # the same, with the width of the weights
@@ -534,11 +600,7 @@ def fit_to_weights(
     raise InpaintError(f"{settings['weights']} is a network of {has}, and the run is "
                        f"to have {wants}: change --width or --without")
 
-def _settings_at(name, budget):
-    "All settings of a network that has about as many parameters as ours"
-    width = width_for(name, budget)
-    with torch.device('meta'): return make_net(name, dict(width=width)).settings
-
+# %% ../nbs/11_train.ipynb #11_train-35other
 def _fit_other(settings, net):
     "The same for a network that is not ours; without a width the budget is the nearest"
     budget = settings['width'] or width_near(Inpainter, count_parameters(net))
@@ -548,29 +610,7 @@ def _fit_other(settings, net):
         f"have one with {wants}: change --width, or leave it out")
     return settings | dict(width=budget, net_settings=wants)
 
-def choose_net(
-    settings:dict, # of a new run
-)->dict: # the same, with width, and what another network than ours is built from
-    "InpaintError for own losses that there are not, and for weights that do not fit."
-    s = settings
-    if s['own'] and not net_class(s['net']).extras: raise InpaintError(
-        f"{s['net']} has no further losses of its own: leave --own out")
-    if s['weights']: return fit_to_weights(s)
-    s = s | dict(width=s['width'] or 32)
-    if s['net'] == 'gla': return s
-    return s | dict(net_settings=_settings_at(s['net'], s['width']))
-
-# %% ../nbs/11_train.ipynb #11_train-35k
-# what `gla_train` takes unasked
-DEFAULTS = dict(
-    valid=None, weights=None, size=256, bs=4, width=None, epochs=None, minutes=None,
-    lr=1e-4, seed=0, save_every=200, adversarial_from=0., lr_d=None, adv_weight=1.,
-    d_steps=1, d_warmup=0, ema=0., without=[], colour=False, bf16=False, compile=False,
-    track='csv', net='gla', net_settings=None, own=False)
-
-# %% ../nbs/11_train.ipynb #11_train-35b
-D_OPTIONS = 'lr_d', 'adv_weight', 'd_steps', 'd_warmup' # they need a discriminator
-
+# %% ../nbs/11_train.ipynb #11_train-35tr
 def trained(
     out:Path, # folder of a run
 )->list: # files that training has left there
@@ -641,7 +681,8 @@ def write_settings(
     files = [Path(settings['weights'])] if settings['weights'] else []
     files += [d_file(f) for f in files if d_file(f).exists()]
     data = [f.read_bytes() for f in files]
-    for old in (start, d_file(start)): old.unlink(missing_ok=True) # a start that failed
+    # of a start that failed
+    for old in (start, d_file(start)): old.unlink(missing_ok=True)
     for name,held in zip((start, d_file(start)), data):
         with replacing(name) as tmp: tmp.write_bytes(held)
     _write_json(out/'settings.json', settings)
@@ -650,6 +691,7 @@ def _write_json(path, what):
     text = json.dumps(what, indent=1)
     with replacing(path) as tmp: tmp.write_text(text, encoding='utf-8')
 
+# %% ../nbs/11_train.ipynb #11_train-35new
 def new_run(
     photos, # folder of photographs
     out:Path, # folder of the run
@@ -672,6 +714,7 @@ def start_from(
     except (RuntimeError, SafetensorError) as e: raise InpaintError(
         f"{d_file(weights)} does not hold this run's discriminator") from e
 
+# %% ../nbs/11_train.ipynb #11_train-35run
 def run_learner(
     s:dict, # settings of a run
 )->InpaintLearner: # untrained
@@ -682,7 +725,8 @@ def run_learner(
         f"a batch of {s['bs']} photos cannot be shared by {ranks} processes: "
         f"make --bs a multiple of {ranks}")
     set_seed(s['seed'])
-    here = int(os.environ.get('LOCAL_WORLD_SIZE', 1)) # processes in this machine
+    # processes in this machine
+    here = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     photos = [[Path(p) for p in s[k]] for k in ('train', 'valid')]
     dls = make_loaders(*photos, s['size'], s['bs']//ranks, seed=s['seed'],
                        valid_ratio=(.2,.5), colour=s['colour'],
@@ -706,6 +750,7 @@ def join_ranks():
     ) from e
     PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(minutes=10))
 
+# %% ../nbs/11_train.ipynb #11_train-37f
 def first_rank(
     f, # called without arguments, in the first process alone
 ):
@@ -718,10 +763,12 @@ def tidy(
     out:Path, # folder of a run
 ):
     "Remove what a killed process has half written, and set damaged checkpoints aside."
-    for folder in (out, out/'checkpoints', out/'samples'):    # no others are ours
+    # no others are ours
+    for folder in (out, out/'checkpoints', out/'samples'):
         for f in folder.glob('.gla-*'): f.unlink()
     read_checkpoint(out/'checkpoints')
 
+# %% ../nbs/11_train.ipynb #11_train-38set
 def read_settings(
     out:Path, # folder of a run
 )->dict: # every setting
@@ -755,6 +802,7 @@ def longer(
         f"{spent:.1f} minutes are spent, and --minutes counts from the beginning")
     return s | dict(epochs=epochs or 10**9, minutes=minutes)
 
+# %% ../nbs/11_train.ipynb #11_train-38over
 def is_over(
     s:dict, # settings of a run
     state:dict, # of its last checkpoint, or {}
@@ -775,6 +823,7 @@ def _moved_photo(old, size, folder):
     raise InpaintError(
         f"{new} is another photo than this run's: it has {has:,} bytes, not {size:,}")
 
+# %% ../nbs/11_train.ipynb #11_train-38mv
 def moved(
     s:dict, # settings of a run
     folder, # where its photographs are now; None: where they were
@@ -790,6 +839,8 @@ def moved(
     return s | {k: [find(*pair) for pair in v] for k,v in pairs.items()}
 
 # %% ../nbs/11_train.ipynb #11_train-38d
+#| code-fold: true
+#| code-summary: "Refuse a start, set the GPU, name the network"
 def _refuse_start(out):
     "Nothing to go on from, and something to lose"
     if not (there := trained(out)): return
@@ -832,6 +883,7 @@ def _train_run(out, epochs=None, minutes=None, photos=None, **keys):
     _tell(f'{out}: {how}')
     _fit(out, s, learn, state)
 
+# %% ../nbs/11_train.ipynb #11_train-38fit
 def _fit(out, s, learn, state):
     track = (lambda *_: None) if rank_distrib() else tracker(s['track'], out, s)
     clock,every = Clock(s['minutes'], state.get('spent', 0.)),s['save_every']
@@ -846,6 +898,7 @@ def _fit(out, s, learn, state):
 def _tell(text):
     if not rank_distrib(): print(text, flush=True)
 
+# %% ../nbs/11_train.ipynb #11_train-38tr
 def train_run(
     out:Path, # folder of a run, from `new_run`
     **changes, # epochs, minutes: its length; photos: their folder; track, save_every
@@ -854,6 +907,8 @@ def train_run(
     with nullcontext() if rank_distrib() else only_here(out): _train_run(out, **changes)
 
 # %% ../nbs/11_train.ipynb #11_train-40
+#| code-fold: true
+#| code-summary: "The options"
 def _within(kind, least, most=10**9):
     "Argument type: a number from `least` to `most`"
     def _number(text):
@@ -899,6 +954,8 @@ def _parser():
     return p
 
 # %% ../nbs/11_train.ipynb #11_train-40c
+#| code-fold: true
+#| code-summary: "The options for the discriminator, and the rest"
 def _add_options(add, whole, real):
     add('--adversarial-from', metavar='SHARE', type=real(0, 1),
         help="share of the run before the discriminator joins (0)")
@@ -922,8 +979,10 @@ def _add_options(add, whole, real):
         help="besides history.csv: tensorboard or wandb")
 
 # %% ../nbs/11_train.ipynb #11_train-40a
-MAY_CHANGE = 'epochs', 'minutes', 'track', 'save_every' # when a run goes on
-
+#| code-fold: true
+#| code-summary: "Options that exclude each other"
+# when a run goes on
+MAY_CHANGE = 'epochs', 'minutes', 'track', 'save_every'
 def _flags(names): return ' and '.join('--'+n.replace('_', '-') for n in names)
 
 def _parse_args(argv):
@@ -944,6 +1003,7 @@ def _parse_args(argv):
         f"--without {' '.join(parts)}: a {args['net']} has no such part")
     return args
 
+# %% ../nbs/11_train.ipynb #11_train-40ch
 def _refuse_changes(out, args):
     "A run that goes on keeps its settings"
     s = read_settings(out)
@@ -966,6 +1026,8 @@ def _begin(args, held):
     write_settings(out, s)
 
 # %% ../nbs/11_train.ipynb #11_train-40b
+#| code-fold: true
+#| code-summary: "From an error to a line"
 def _how_to_go_on(out):
     saved = any((out/'checkpoints').glob('[0-9]*.pt'))
     return (f'what was saved in {out} is whole: gla_train --resume {out} goes on from '
@@ -1010,7 +1072,8 @@ def _why(e, out):
 def main(argv=None # list of strings; None: those of the command line
 )->int: # exit status: 0, 1 after an error, 130 when interrupted
     "The command `gla_train`"
-    for stream in (sys.stdout, sys.stderr):             # any name, on any console
+    # any name, on any console
+    for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
     args = _parse_args(argv)
     out = args.get('resume') or args['out']

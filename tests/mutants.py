@@ -97,10 +97,10 @@ MUTANTS = [Mutant(*m) for m in [
     # eq. 19, 20 in training
     ('08_learner', "detach missing: D's step reaches G", "fake.detach(), self.synced", "fake, self.synced"),
     ('08_learner', "D's graph used again after D's step",
-     "for _ in range(self.d_steps): self.step_d(truth, fake)\n        if self.warmed < self.alone_for: self.skip_g()\n"
-     "        self.learn.loss_grad = self.loss_grad + self.adv_weight*self.loss_g(truth, fake)",
-     "adv = self.loss_g(truth, fake)\n        for _ in range(self.d_steps): self.step_d(truth, fake)\n        if self.warmed < self.alone_for: self.skip_g()\n"
-     "        self.learn.loss_grad = self.loss_grad + self.adv_weight*adv"),
+     "for _ in range(self.d_steps): self.step_d(truth, fake)\n    if self.warmed < self.alone_for: self.skip_g()\n"
+     "    self.learn.loss_grad = self.loss_grad + self.adv_weight*self.loss_g(truth, fake)",
+     "adv = self.loss_g(truth, fake)\n    for _ in range(self.d_steps): self.step_d(truth, fake)\n    if self.warmed < self.alone_for: self.skip_g()\n"
+     "    self.learn.loss_grad = self.loss_grad + self.adv_weight*adv"),
     ('08_learner', "G's loss leaves gradients in D", "self.net.requires_grad_(False)", "self.net.requires_grad_(True) "),
     ('08_learner', 'photo and composite exchanged', "net(torch.cat([truth, fake]))", "net(torch.cat([fake, truth]))"),
     ('08_learner', "D keeps its first learning rate", "for k in ('lr', 'mom',", "for k in ('mom',"),
@@ -110,7 +110,7 @@ MUTANTS = [Mutant(*m) for m in [
     ('08_learner', 'metrics of the raw output, not the composite', "inpaint_metrics(composite(learn.pred[1], holed, mask), truth, mask)", "inpaint_metrics(learn.pred[1], truth, mask)"),
     ('08_learner', "the gap's sign", "gap=(r-f).mean()", "gap=(f-r).mean()"),
     ('08_learner', "D's own rate is ignored", "*times.get(k, 1.)", ""),
-    ('08_learner', 'G learns in the warm-up of D', "        raise CancelBatchException\n", ""),
+    ('08_learner', 'G learns in the warm-up of D', "    raise CancelBatchException", ""),
     ('08_learner', 'the schedule runs on in the warm-up', "(self.train_iter-self.warmed)/(n-self.alone_for)", "self.train_iter/n"),
     ('08_learner', 'the mean of the weights begins at its full decay', "min(self.decay, (1+self.n)/(10+self.n))", "self.decay"),
     ('08_learner', 'averaged weights that nobody looks at', "self.average.net is not None: self.model = self.average.net", "self.average.net is not None: pass"),
