@@ -45,6 +45,7 @@ NETS = dict(
     contextual='others.contextual:ContextualNet',
     partial='others.partial:PartialNet',
     gated='others.gated:GatedNet',
+    edge='others.edge:EdgeNet',
     fusion='others.fusion:FusionNet',
 ) # name: module and class in this package
 
