@@ -171,6 +171,10 @@ MUTANTS = [Mutant(*m) for m in [
     ('others/04_gated', 'the gate is the wrong half', "features,gates = self.conv(x).chunk(2, 1)", "gates,features = self.conv(x).chunk(2, 1)"),
     ('others/04_gated', 'tanh for the sigmoid', "gates.sigmoid()", "gates.tanh()"),
     ('others/04_gated', 'features start no larger than elsewhere', "features.mul_(1.6)", "features.mul_(1)"),
+    ('others/05_edge', 'Canny without the mask: the rim of the hole is an edge', "find_edges(g, sigma, mask=m)", "find_edges(g, sigma)"),
+    ('others/05_edge', 'composite inverted: drawn edges where the true ones are known', "edges = composite(edges, known, m)", "edges = composite(known, edges, m)"),
+    ('others/05_edge', 'unweighted: an edge counts as any other pixel', "(_mean(hole*edges) + _mean(hole*(1-edges)))/2", "_mean(hole)"),
+    ('others/05_edge', 'no teacher: drawn edges from the first step', "if self.done < self.teacher: edges = true", "if self.done < 0: edges = true"),
     ('others/07_fusion', 'the opacity upside down', "alpha*raw + (1-alpha)*photo", "(1-alpha)*raw + alpha*photo"),
     ('others/07_fusion', 'an opacity without sigmoid', "Conv(3, 3, 1, act=False), nn.Sigmoid())", "Conv(3, 3, 1, act=False))"),
     ('others/07_fusion', 'photos shrink with the zeros of their holes', "F.avg_pool2d(x, times)/share.clamp(min=1e-6)", "F.avg_pool2d(x, times)"),
@@ -288,6 +292,7 @@ def attempt(
         copy,name = Path(tmp).resolve(),f'{mutant.notebook}.ipynb'
         shutil.copytree(root/'gla_inpaint', copy/'gla_inpaint', ignore=shutil.ignore_patterns('__pycache__'))
         (copy/'nbs'/name).parent.mkdir(parents=True)
+        if (weights := (root/'nbs'/name).parent/'weights').is_dir(): shutil.copytree(weights, (copy/'nbs'/name).parent/'weights')
         if mutant.old:
             module,nb = mutated(mutant, root)
             (copy/'gla_inpaint'/module_of(mutant.notebook)).write_text(module, encoding='utf-8')
