@@ -19,7 +19,7 @@ from ..generator import (
 def canny(
     img:torch.Tensor, # photos [B,3,H,W] in [-1,1]
     mask:torch.Tensor=None, # M [B,1,H,W], 1 = known; None: all is
-    sigma:float=1., # of the blur that comes first, in pixels
+    sigma:float=2., # of the blur that comes first, in pixels
 )->torch.Tensor: # [B,1,H,W], 1 on an edge and 0 elsewhere
     """Canny's edges of the grey photos. None within a pixel of a hole or of the border,
     and no gradient."""
@@ -100,7 +100,7 @@ class EdgeNet(Generator):
     def __init__(self,
         width:int=32, # channels of the first layers
         blocks:int=8, # residual blocks in each network
-        sigma:float=1., # of Canny's blur, in pixels
+        sigma:float=2., # of Canny's blur, in pixels
         teacher:float=.6, # share of the training in which true edges are painted along
     ):
         super().__init__(width=width, blocks=blocks, sigma=sigma, teacher=teacher)
