@@ -1,7 +1,10 @@
 "EdgeConnect: edges of any tensor, edges that are given, and what the loss does where there is nothing to count."
+from pathlib import Path
+
 import pytest, torch
 
 from gla_inpaint.others.edge import EdgeNet, canny, edge_loss
+from gla_inpaint.weights import load_inpainter
 
 
 def photo_and_mask(b=2, h=40, w=48):
@@ -84,3 +87,11 @@ def test_settings_are_kept():
     x,m = photo_and_mask()
     with torch.no_grad(): first,_ = net(x, m)
     assert torch.equal((first[:,:1]+1)/2*m, canny(x*m, m, .5)*m)
+
+
+def test_weights_of_the_page_are_small_and_follow_a_line():
+    file = Path(__file__).parent.parent/'nbs/others/weights/edge.safetensors'
+    net,(x,m) = load_inpainter(file, 'cpu'),photo_and_mask()
+    assert file.stat().st_size < 600_000 and net.name == 'edge'
+    with torch.no_grad(): a,b = (net.fill(x*m, m, edges=torch.full_like(m, v))[1] for v in (0., 1.))
+    assert (a-b).abs()[(m == 0).expand_as(x)].mean() > .01
