@@ -40,7 +40,7 @@ class Halve(Conv):
         self[0].padding = 1,1
 
 class Enlarge(nn.Sequential):
-    "A transposed convolution with a kernel of 4 that doubles the size, then leaky ReLU."
+    "A transposed convolution of kernel 4 that doubles the size, then a leaky ReLU."
     def __init__(self,
         ci:int, # channels in
         co:int, # channels out
