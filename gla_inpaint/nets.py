@@ -47,6 +47,7 @@ NETS = dict(
     multicolumn='others.multicolumn:MultiColumnNet',
     gated='others.gated:GatedNet',
     pluralistic='others.pluralistic:PluralisticNet',
+    edge='others.edge:EdgeNet',
     fusion='others.fusion:FusionNet',
 ) # name: module and class in this package
 
