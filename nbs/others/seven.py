@@ -39,7 +39,7 @@ TABLES,SEEDS,HOLES = ('A', 'A+D', 'B', 'own', 'skeleton'),(0, 1, 2),100
 METRICS = ('l1', 'l2', 'ssim', 'psnr', 'hole_l1', 'hole_l2', 'hole_ssim', 'hole_psnr')
 
 
-class CoreClock(train.Clock):
+class Clock(train.Clock):
     "Counts the minutes in which a core has worked for us, so that other programs change nothing."
     def before_fit(self): self.began = time.process_time()
     def look(self):
@@ -159,7 +159,7 @@ def one(args, photos, buckets, table, net, seed, path):
 
 def compare(args):
     "All runs of all tables"
-    path,train.Clock = args.results/'seven.csv',CoreClock
+    path,train.Clock = args.results/'seven.csv',Clock
     n = args.steps*args.bs
     args.passes = -(-n//len(find_photos(args.photos)))
     if n%(args.passes*args.bs): raise SystemExit(f'{args.steps} steps are not {args.passes} equal passes: take another --steps')
