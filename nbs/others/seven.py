@@ -192,7 +192,7 @@ def main(argv=None):
     torch.set_num_threads(1)
     if args.cost:
         from seven_cost import write_costs
-        return write_costs(args)
+        return write_costs(args, ALL, about())
     if not args.runs: p.error('give PHOTOS, VAL and RUNS')
     compare(args)
 
