@@ -15,7 +15,8 @@ one seed come before the next seed, so that what is there compares at any time.
 
     python nbs/others/seven.py --cost [--results FOLDER]
 
-needs no photos and writes seven_cost.csv: parameters, multiplications, milliseconds, memory.
+needs no photos and writes seven_cost.csv: parameters, multiplications, milliseconds, memory. With --picture after
+PHOTOS VAL RUNS it draws seven.jpg from the runs of table A.
 """
 import argparse, csv, os, platform, subprocess, sys, time
 from pathlib import Path
@@ -23,10 +24,11 @@ from pathlib import Path
 import numpy as np, torch
 from PIL import Image
 from gla_inpaint import train
-from gla_inpaint.data import crop_photo, find_photos, load_photo, to_tensor
+from gla_inpaint.data import HELD_OUT, crop_photo, find_photos, load_photo, sample_photos, show_rows, to_tensor
 from gla_inpaint.evaluate import find_methods, load_holes, make_holes, one_pass, score
+from gla_inpaint.generator import composite
 from gla_inpaint.holes import read_hole
-from gla_inpaint.masks import mask_from_hole
+from gla_inpaint.masks import hole_of_ratio, mask_from_hole
 from gla_inpaint.nets import NETS, net_class
 from gla_inpaint.weights import InpaintError, load_inpainter
 
@@ -174,10 +176,42 @@ def compare(args):
                 if not args.nets or net in args.nets: one(args, photos, buckets, table, net, seed, path)
 
 
+def filled(nets, photo, seed, size):
+    "A row of the picture: holed, what each network makes of it, ours twice, truth; and where to look closer"
+    truth = to_tensor(crop_photo(photo, (size, size)))[None]
+    hole = hole_of_ratio((size, size), (.25, .35), seed)
+    mask = mask_from_hole(hole)[None]
+    holed,row = truth*mask,[truth*mask]
+    with torch.inference_mode():
+        for name,net in nets.items():
+            images = net(holed, mask)
+            row += [composite(i, holed, mask) for i in (images if name == 'gla' else images[1:])]
+    # the square with most hole in it
+    seen = torch.nn.functional.avg_pool2d(1-mask, size//3, 1)[0,0]
+    y,x = divmod(seen.argmax().item(), seen.shape[1])
+    return [i[0] for i in (*row, truth)],(slice(None), slice(y, y+size//3), slice(x, x+size//3))
+
+
+def picture(args):
+    "As Figures 6 to 8: the photographs of the package that nothing is trained on, by the first seed of table A"
+    order = [n for n in ALL if n != 'gla']+['gla']
+    files = {n: args.runs/f'A-{n}-0/last.safetensors' for n in order}
+    nets = {n: load_inpainter(f, 'cpu') for n,f in files.items() if f.exists()}
+    rows,photos = [],sample_photos()
+    for seed,name in enumerate(HELD_OUT, 11):
+        row,zoom = filled(nets, photos[name], seed, args.size)
+        rows += [row, [i[zoom] for i in row]]
+    names = [n for n in nets if n != 'gla']
+    fig = show_rows(rows, ('holed', *names, *(['gla, coarse', 'gla'] if 'gla' in nets else []), 'truth'), size=1.3)
+    args.results.mkdir(parents=True, exist_ok=True)
+    fig.savefig(args.results/'seven.jpg', dpi=110)
+
+
 def main(argv=None):
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ('photos', 'val', 'runs'): p.add_argument(name, type=Path, nargs='?')
     p.add_argument('--cost', action='store_true', help='measure what the networks cost, and nothing else')
+    p.add_argument('--picture', action='store_true', help="draw seven.jpg from the runs, and nothing else")
     p.add_argument('--budget', type=int, default=16, help='width of the gla that has as many parameters')
     for name,usual in dict(size=64, bs=4, steps=1000).items(): p.add_argument(f'--{name}', type=int, default=usual)
     p.add_argument('--minutes', type=float, default=5., help='of a run of table B')
@@ -194,7 +228,7 @@ def main(argv=None):
         from seven_cost import write_costs
         return write_costs(args, ALL, about())
     if not args.runs: p.error('give PHOTOS, VAL and RUNS')
-    compare(args)
+    (picture if args.picture else compare)(args)
 
 
 if __name__ == '__main__': main()
