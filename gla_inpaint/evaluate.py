@@ -340,8 +340,9 @@ def find_methods(
 )->dict: # name -> (label, function of holed and mask)
     """The methods to measure. `InpaintError` where none is left, or a package is
     missing."""
-    names,others = BASELINES if baselines is True else baselines or (),_without_network()
-    found = _with_network(net, net_label) | {name: others[name] for name in names}
+    found,others = _with_network(net, net_label),_without_network()
+    names = BASELINES if baselines is True else baselines or ()
+    found |= {name: others[name] for name in names}
     found = {name: f for name,f in found.items() if name not in without}
     if not found: raise InpaintError("no method is left to be measured")
     return {name: (label or _optional(name), fill)
