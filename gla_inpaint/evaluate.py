@@ -262,6 +262,30 @@ def opencv_fill(
     filled = cv2.inpaint(_to_uint8(holed), hole, 3, getattr(cv2, how))
     return to_tensor(Image.fromarray(filled))[None]
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-17p
+def _patchmatch():
+    try: import patchmatch
+    except ImportError:
+        raise InpaintError("patchmatch needs PyPatchMatch: pip install "
+                           "'gla_inpaint[patchmatch]'") from None
+    if not patchmatch.patchmatch_available: raise InpaintError(
+        "PyPatchMatch's library cannot be loaded: pip install --force-reinstall "
+        "--no-deps PyPatchMatch")
+    return patchmatch
+
+def patchmatch_fill(
+    holed:Tensor, # [1,3,H,W] in [-1,1]
+    mask:Tensor, # [1,1,H,W], 1 = known
+    radius:int=3, # of the patches, which are 2*radius+1 pixels wide
+    seed:int=0, # of its random search
+)->Tensor: # [1,3,H,W]
+    "Fill one hole with copied patches. The same seed gives the same picture."
+    pm = _patchmatch()
+    pm.set_random_seed(seed)
+    hole = mask[0,0].numpy() == 0
+    filled = pm.inpaint(_to_uint8(holed), hole, patch_size=radius)
+    return to_tensor(Image.fromarray(filled))[None]
+
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-17h
 def as_used(
     holed:Tensor, # [1,3,H,W] in [-1,1]
@@ -291,7 +315,8 @@ def one_pass(
 BASELINES = ('membrane', 'telea', 'navier-stokes', 'biharmonic', 'mean-colour')
 
 # what can fill a hole, in the order of the tables
-METHODS = ('gla_inpaint', 'one-pass', *(n for n in NETS if n != 'gla'), *BASELINES)
+METHODS = ('gla_inpaint', 'one-pass', *(n for n in NETS if n != 'gla'), *BASELINES,
+           'patchmatch')
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-192
 def _with_network(net, label):
@@ -304,25 +329,33 @@ def _with_network(net, label):
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-193
 def _without_network():
-    "The baselines; the label of OpenCV's is filled in later, where it is needed"
+    "The baselines; labels of optional packages are filled in where they are needed"
     opencv = lambda how: ('', lambda h,m: opencv_fill(h, m, how))
     fills = ((f"scipy {version('scipy')}", harmonic), opencv('INPAINT_TELEA'),
              opencv('INPAINT_NS'), (f'scikit-image {skimage.__version__}', biharmonic),
-             (f'gla_inpaint {__version__}', mean_colour))
-    return dict(zip(BASELINES, fills))
+             (f'gla_inpaint {__version__}', mean_colour), ('', patchmatch_fill))
+    return dict(zip((*BASELINES, 'patchmatch'), fills))
+
+def _optional(name):
+    "Label of a method whose package may be missing. `InpaintError` where it is."
+    if name == 'patchmatch': return f'patchmatch {_patchmatch().__version__}'
+    return f'opencv {_opencv().__version__}'
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-19a
 def find_methods(
     net:nn.Module, # Inpainter, measured in two ways, or another of `NETS`, in one
     net_label:str, # which weights
-    baselines:bool=False, # the methods without a network too?
+    baselines=False, # True: `BASELINES` too, or names of methods without a network
     without:tuple=(), # names of `METHODS` to leave out
 )->dict: # name -> (label, function of holed and mask)
-    "The methods to measure. `InpaintError` where none is left, or OpenCV is missing."
-    found = _with_network(net, net_label) | (_without_network() if baselines else {})
+    """The methods to measure. `InpaintError` where none is left, or a package is
+    missing."""
+    found,others = _with_network(net, net_label),_without_network()
+    names = BASELINES if baselines is True else baselines or ()
+    found |= {name: others[name] for name in names}
     found = {name: f for name,f in found.items() if name not in without}
     if not found: raise InpaintError("no method is left to be measured")
-    return {name: (label or f'opencv {_opencv().__version__}', fill)
+    return {name: (label or _optional(name), fill)
             for name,(label,fill) in found.items()}
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-23
@@ -818,7 +851,7 @@ def evaluate(
     holes, # folder of a hole set, or of holes named after the photos
     out='results', # folder to write to, and to go on from
     weights=None, # path; None: those in the package
-    baselines:bool=False, # measure the methods without a network too?
+    baselines=False, # True: `BASELINES` too, or names of methods without a network
     without:tuple=(), # names of `METHODS` to leave out
     n:int=None, # pairs in each bucket at most
     lpips=None, # file with AlexNet's weights, or None
@@ -888,8 +921,9 @@ def _parser():
         help="PHOTOS is the root of this dataset: measure on its test photos")
     p.add_argument('--weights', metavar='W', type=Path, help="weights to use, "
         ".safetensors or .pth (default: those in the package)")
-    p.add_argument('--baselines', action='store_true',
-        help="measure " + ', '.join(BASELINES) + " too")
+    p.add_argument('--baselines', metavar='NAME', nargs='*',
+        choices=(*BASELINES, 'patchmatch'), help="methods without a network too: those "
+        "named, or " + ', '.join(BASELINES) + "; patchmatch has to be named")
     p.add_argument('--without', metavar='NAME', action='append', default=[],
         choices=METHODS, help="leave out a method: " + ', '.join(METHODS))
     p.add_argument('--lpips', metavar='FILE', type=Path,
@@ -924,6 +958,8 @@ def _check_args(p, args):
 def _parse_args(argv):
     p = _parser()
     args = p.parse_args(argv)
+    # without names: all the usual ones
+    args.baselines = args.baselines == [] or args.baselines
     _check_args(p, args)
     args.seed,args.out = args.seed or 0,args.out or Path('results')
     return args

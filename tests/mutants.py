@@ -164,6 +164,7 @@ MUTANTS = [Mutant(*m) for m in [
     ('others/01_contextual', 'the mask of the first photo for all', "F.pad(mask_like(mask, psi)", "F.pad(mask_like(mask[:1].expand_as(mask), psi)"),
     ('others/01_contextual', 'neighbours do not vote', "propagate(s, size, self.fuse)*clean", "s*clean"),
     ('others/01_contextual', 'neighbours vote along rows alone', "for dim in (2, 1):", "for dim in (2,):"),
+    ('others/01_contextual', 'the middle of a hole counts most', "out = out + gamma**i*(grown-known)", "out = out + gamma**-i*(grown-known)"),
     ('others/02_partial', 'the sum is not scaled up', "y = y*(known/share.clamp(min=1e-6))", "y = y*known"),
     ('others/02_partial', 'the bias is scaled too', "self.weight, None, self.stride, self.padding)\n        y = y*(known/share.clamp(min=1e-6))\n        return y + known*self.bias.view(-1,1,1),known",
      "self.weight, self.bias, self.stride, self.padding)\n        y = y*(known/share.clamp(min=1e-6))\n        return y,known"),

@@ -1,6 +1,7 @@
 "gla_evaluate: hole sets, pairs, killed and resumed runs, bad input. What a notebook cannot show: processes, kills, memory, weight files."
 import csv, json, math, os, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np, pandas as pd, pytest, torch
@@ -427,6 +428,32 @@ def test_baselines_without_opencv(bench, capsys):
         assert run(bench, '--baselines') == 1 and "gla_inpaint[baselines]" in capsys.readouterr().err
         assert run(bench, '--baselines', '--without', 'telea', '--without', 'navier-stokes') == 0
     assert set(table(bench).method) == {'gla_inpaint', 'one-pass', *ev.BASELINES} - {'telea','navier-stokes'}
+
+PATCHMATCH = '--baselines', 'patchmatch', '--without', 'gla_inpaint', '--without', 'one-pass'
+
+@pytest.mark.parametrize('has, says', [(None, "gla_inpaint[patchmatch]"), (SimpleNamespace(patchmatch_available=False), 'PyPatchMatch')])
+def test_patchmatch_that_is_missing_or_broken(bench, capsys, has, says):
+    with patch.dict(sys.modules, patchmatch=has): assert run(bench, *PATCHMATCH) == 1
+    err = capsys.readouterr().err
+    assert says in err and 'pip install' in err and err.count('\n') == 1 and not (bench/'out').exists()
+
+def test_what_patchmatch_is_given(bench):
+    seen,seeds = [],[]
+    def fill(image, mask, patch_size):
+        seen.append((image, mask, patch_size))
+        return np.full_like(image, 7)
+    it = SimpleNamespace(patchmatch_available=True, __version__='9', set_random_seed=seeds.append, inpaint=fill)
+    with patch.dict(sys.modules, patchmatch=it): assert run(bench, *PATCHMATCH, '--n', '1') == 0
+    rows = read_rows(bench/'out/rows.csv')
+    assert set(rows.method) == {'patchmatch'} and set(rows.made_by) == {'patchmatch 9'} and set(seeds) == {0}
+    assert all(i.dtype == np.uint8 and i.shape[:2] == h.shape and h.dtype == bool and (i[h] == 128).all() and r == 3 for i,h,r in seen)
+
+def test_patchmatch_itself():
+    pytest.importorskip('patchmatch')
+    truth,mask = to_tensor(picture(2, (64,48)))[None],mask_from_hole(hole_of_ratio((48,64), (.2,.3), 1))[None]
+    a,b,c = ev.patchmatch_fill(truth*mask, mask),ev.patchmatch_fill(truth*mask, mask),ev.patchmatch_fill(truth*mask + .7*(1-mask), mask)
+    assert torch.equal(a, b) and torch.equal(a, c), 'one seed, one picture, and what lies under the hole is not seen'
+    assert torch.equal(a*mask, truth*mask) and (a-truth).abs().mean() < (truth*mask-truth).abs().mean()
 
 def test_a_perfect_fill_is_infinite_and_the_files_stay_valid(bench):
     Image.new('RGB', (64,48), (9,9,9)).save(bench/'photos/p0.png')

@@ -97,6 +97,28 @@ class ContextualAttention(nn.Module):
         out = torch.where(some[:,None,None,None], out, psi)
         return (out,s) if attention else out
 
+# %% ../../nbs/others/01_contextual.ipynb #01_contextual-22d
+def rim_discount(
+    mask:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+    gamma:float=.99, # the smaller, the less the middle of a hole counts
+)->torch.Tensor: # [B,1,H,W], 0 where known
+    "gamma to the power of the steps to the nearest known pixel."
+    known,out = mask,torch.zeros_like(mask)
+    for i in range(1, max(mask.shape[-2:])):
+        grown = F.max_pool2d(known, 3, 1, 1)
+        out = out + gamma**i*(grown-known)
+        known = grown
+    return out
+
+def discounted_l1(
+    img:torch.Tensor, # [B,3,H,W]
+    truth:torch.Tensor, # [B,3,H,W]
+    weight:torch.Tensor, # of `rim_discount` [B,1,H,W]
+)->torch.Tensor: # scalar
+    "Weighted mean of the absolute difference, over the holes of the batch."
+    total = 3*weight.sum().clamp(min=1e-6)
+    return ((img-truth).abs()*weight).sum()/total
+
 # %% ../../nbs/others/01_contextual.ipynb #01_contextual-24
 def one_branch(
     w:int, # width: channels of the first layer
@@ -112,7 +134,7 @@ def one_branch(
 # %% ../../nbs/others/01_contextual.ipynb #01_contextual-contextualnet
 class ContextualNet(Generator):
     "A one-branch coarse network, and a refinement with contextual attention."
-    name = 'contextual'
+    name,extras = 'contextual',dict(discounted=1.2)
     def __init__(self,
         width:int=32, # channels of the first layers
         scale:float=10., # lambda of the attention
@@ -125,8 +147,12 @@ class ContextualNet(Generator):
     def fill(self,
         x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 4
         m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
-        truth:torch.Tensor=None, # not used
+        truth:torch.Tensor=None, # whole photos [B,3,H,W], in training alone
     )->tuple: # coarse and refined, each [B,3,H,W] in [-1,1], the whole image
         "The refinement reads the composite of the coarse image."
         coarse = self.coarse(torch.cat([x, m], 1))
-        return coarse,self.refine(composite(coarse, x, m), m)
+        pair = coarse,self.refine(composite(coarse, x, m), m)
+        if truth is not None and 'discounted' in self.asked:
+            w = rim_discount(m)
+            self.own = dict(discounted=sum(discounted_l1(i, truth, w) for i in pair))
+        return pair

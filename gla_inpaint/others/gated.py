@@ -72,7 +72,7 @@ def with_gates(
 # %% ../../nbs/others/04_gated.ipynb #04_gated-gatednet
 class GatedNet(ContextualNet):
     "Coarse network and refinement with contextual attention, of gated convolutions."
-    name = 'gated'
+    name,extras = 'gated',{}
     def __init__(self,
         width:int=24, # channels of the first layers, after the gates
         scale:float=10., # lambda of the attention
