@@ -26,6 +26,7 @@ PARTS = {
     '11_train': ('11_train-25c', .09, .03, .535, .84), '12_evaluate': ('12_evaluate-03a', .21, .12, .376, .453),
     '13_demo': ('13_demo-25', .176, .08, .333, .51),
     '05_a_gan': ('05_a_gan-40', .255, .2, .745, .9), '01_contextual': ('01_contextual-04', .34, .04, .66, .47),
+    '03_multicolumn': ('03_multicolumn-13', .01, .03, .435, .96), '05_edge': ('05_edge-opening', .255, .05, .75, .48), '06_pluralistic': ('06_pluralistic-opening', .32, .1, .64, .48),
     '02_partial': ('02_partial-13', .675, .06, .99, .47), '04_gated': ('04_gated-05', .036, .295, .34, .505), '07_fusion': ('07_fusion-29', .5, .68, 1, .99),
 }
 
