@@ -195,8 +195,9 @@ def filled(nets, photo, seed, size):
 def picture(args):
     "As Figures 6 to 8: the photographs of the package that nothing is trained on, by the first seed of table A"
     order = [n for n in ALL if n != 'gla']+['gla']
-    files = {n: args.runs/f'A-{n}-0/last.safetensors' for n in order}
-    nets = {n: load_inpainter(f, 'cpu') for n,f in files.items() if f.exists()}
+    runs = {n: args.runs/f'A-{n}-0' for n in order}
+    over = lambda run: (train.read_checkpoint(run/'checkpoints') or {}).get('finished')
+    nets = {n: load_inpainter(run/'last.safetensors', 'cpu') for n,run in runs.items() if over(run)}
     rows,photos = [],sample_photos()
     for seed,name in enumerate(HELD_OUT, 11):
         row,zoom = filled(nets, photos[name], seed, args.size)
