@@ -18,12 +18,15 @@ from PIL import Image
 from fastcore.imports import in_ipython
 from fastprogress import progress_bar
 import gla_inpaint
+from .masks import mask_from_hole
 from .pictures import SUFFIXES, UNREADABLE
+from .generator import composite
 # some of these are here because this is where they used to be imported from
 from .weights import (
     DEFAULT_SHA256, DEFAULT_WEIGHTS, InpaintError, load_inpainter, network_of,
     pick_device, save_inpainter)
 from .crops import find_crops, predict
+from .detail import copy_detail
 from .files import (
     SAVED_AS, alpha_of, open_image, paste, save_photo,
     to_network, to_pixels, with_pixels)
@@ -74,6 +77,14 @@ def _with_known(box, own, unknown):
     whole[t:b,l:r] = own
     return (0, 0, *unknown.shape[::-1]),whole
 
+# %% ../nbs/09_inference.ipynb #09_inference-detail
+def _with_detail(rgb, img, hole, size):
+    "What was painted [H,W,3] in a crop [1,3,H,W], with detail from its known part"
+    mask,side = mask_from_hole(hole)[None],max(hole.shape)
+    filled = composite(torch.from_numpy(rgb).permute(2,0,1)[None]*2-1, img, mask)
+    whole = copy_detail(filled.float(), mask, max(1., side/(size or min(512, side))))
+    return ((whole[0].permute(1,2,0)+1)/2).clamp(0, 1).numpy()
+
 # %% ../nbs/09_inference.ipynb #09_inference-inpaintc
 def inpaint(
     photo, # path, bytes, PIL image or uint8 array [H,W], [H,W,3] or [H,W,4]
@@ -82,6 +93,7 @@ def inpaint(
     resize_hole:bool=False, # bring a hole of another size to the photo's?
     device:str='auto', # for weights that are loaded; a given network stays where it is
     bar:bool=False, # show progress, if there are more than a few crops?
+    detail:bool=False, # copy detail from the known part into the soft fill?
 )->Image.Image: # the photo's mode and upright size; known pixels bit for bit
     """Fill the hole of a photo: where it is white or True.
 
@@ -98,7 +110,9 @@ def inpaint(
         if bar and len(crops) > 4: crops = progress_bar(crops, leave=False)
         for crop in crops:
             (l,t,r,b),own = _with_known(*crop, unknown)
-            rgb = predict(net, to_network(photo.crop((l,t,r,b))), unknown[t:b,l:r])
+            x,u = to_network(photo.crop((l,t,r,b))),unknown[t:b,l:r]
+            rgb = predict(net, x, u)
+            if detail: rgb = _with_detail(rgb, x, u, getattr(net, 'size', None))
             rgb = np.dstack([rgb, alpha[t:b,l:r]])
             paste(pixels[t:b,l:r], own, to_pixels(rgb[own], photo))
     return with_pixels(photo, pixels)
@@ -106,7 +120,7 @@ def inpaint(
 # %% ../nbs/09_inference.ipynb #09_inference-file
 def _same(a, b): return a.exists() and b.exists() and a.samefile(b)
 
-def _inpaint_file(photo, hole, out, weights=None, resize_hole=False):
+def _inpaint_file(photo, hole, out, weights=None, resize_hole=False, detail=False):
     "Fill one photo and write the result; never over an input"
     if out.suffix.lower() not in SAVED_AS:
         raise InpaintError(f"{out}: the result is written as {', '.join(SAVED_AS)}")
@@ -118,7 +132,8 @@ def _inpaint_file(photo, hole, out, weights=None, resize_hole=False):
     if SAVED_AS[out.suffix.lower()]:
         print('gla_inpaint: JPEG cannot keep known pixels exactly; .png can',
               file=sys.stderr)
-    save_photo(inpaint(photo, hole, weights, resize_hole, bar=True), out)
+    filled = inpaint(photo, hole, weights, resize_hole, bar=True, detail=detail)
+    save_photo(filled, out)
 
 # %% ../nbs/09_inference.ipynb #09_inference-pairs
 def _by_stem(folder):
@@ -173,7 +188,7 @@ def _note(path):
     except UNREADABLE: return ''
 
 # %% ../nbs/09_inference.ipynb #09_inference-notesb
-def _fill_pair(photos, holes, stem, out, net, about, resize_hole):
+def _fill_pair(photos, holes, stem, out, net, about, resize_hole, detail):
     "Fill one photo of a folder; False where that was done before"
     if (n := (len(photos), len(holes))) != (1,1):
         raise InpaintError("of this name there must be one photo and one hole, "
@@ -184,7 +199,7 @@ def _fill_pair(photos, holes, stem, out, net, about, resize_hole):
     if foreign := [f for f in old if not _note(f).startswith(_SIGN)]:
         raise InpaintError(f"{foreign[0]} is there already, and this command did not "
                            "make it: move it away")
-    result = inpaint(photos[0], holes[0], net, resize_hole)
+    result = inpaint(photos[0], holes[0], net, resize_hole, detail=detail)
     save_photo(result, out/f"{stem}{'.tif' if result.mode == 'CMYK' else '.png'}", note)
     return True
 
@@ -195,6 +210,7 @@ def inpaint_folder(
     out:Path, # folder to write to
     weights=None, # path; None: the weights in the package
     resize_hole:bool=False, # bring holes of another size to the photo's?
+    detail:bool=False, # copy detail from the known parts into the soft fills?
 )->dict: # {stem: why it failed}
     """Fill every photo of a folder whose result is not in `out` yet, or was made from
     something else. `InpaintError` where the folders cannot be meant."""
@@ -204,9 +220,9 @@ def inpaint_folder(
     pairs,net,filled,failed = _pairs(photos, holes),network_of(weights),0,{}
     file = Path(DEFAULT_WEIGHTS if weights is None else weights)
     digest = sha256(file.read_bytes()).hexdigest()
-    about = f'{gla_inpaint.__version__} {resize_hole} {digest}'
+    about = f'{gla_inpaint.__version__} {resize_hole} {digest}' + detail*' detail'
     for s in progress_bar(sorted(pairs), leave=False):
-        try: filled += _fill_pair(*pairs[s], s, out, net, about, resize_hole)
+        try: filled += _fill_pair(*pairs[s], s, out, net, about, resize_hole, detail)
         except Exception as e: failed[s] = e
     before = len(pairs)-filled-len(failed)
     print(f'{filled} filled, {before} done before, {len(failed)} failed')
@@ -229,6 +245,8 @@ def _parse_args(argv):
         "weights to use, .safetensors or .pth (default: those in the package)"))
     p.add_argument('--resize-hole', action='store_true',
                    help="bring a hole of another size to the photo's")
+    p.add_argument('--detail', action='store_true', help=(
+        "copy fine detail from the known part into the soft fill"))
     return p.parse_args(argv)
 
 # %% ../nbs/09_inference.ipynb #09_inference-argsb
@@ -242,7 +260,8 @@ def _run(args):
         raise InpaintError("give two files or two folders, "
                            "or a folder of photos and one hole")
     work = inpaint_folder if args.photo.is_dir() else _inpaint_file
-    return work(args.photo, args.hole, args.out, args.weights, args.resize_hole) or {}
+    given = args.photo,args.hole,args.out,args.weights,args.resize_hole,args.detail
+    return work(*given) or {}
 
 # %% ../nbs/09_inference.ipynb #09_inference-argsc
 def _in_one_line(why):

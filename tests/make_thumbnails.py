@@ -21,7 +21,7 @@ PARTS = {
     '05_discriminator': ('05_discriminator-32', .03, .08, .98, .98), '06_losses': ('06_losses-07a', .03, .1, .68, .52),
     '07_metrics': ('07_metrics-18', .0, .12, .485, .49), '08_learner': ('08_learner-06a', .675, .08, .992, .49),
     '08_weights': ('08_weights-first', .335, .1, .995, 1), '09_blend': ('09_blend-first', .0, .12, .5, .99),
-    '09_crops': ('09_crops-first', .02, .1, .98, .85), '09_files': ('09_files-first', .005, .25, .162, .97),
+    '09_crops': ('09_crops-first', .02, .1, .98, .85), '09_detail': ('09_detail-first', .255, .055, .735, .36), '09_files': ('09_files-first', .005, .25, .162, .97),
     '09_holes': ('09_holes-first', .255, .08, .497, .49), '09_inference': ('09_inference-first', .0, .16, .66, 1), '10_draw': ('10_draw-51', .342, .14, .987, .945),
     '11_train': ('11_train-25c', .09, .03, .535, .84), '12_evaluate': ('12_evaluate-03a', .21, .12, .376, .453),
     '13_demo': ('13_demo-25', .176, .08, .333, .51),
@@ -52,11 +52,12 @@ def first(seed):
     for i,name in enumerate(HELD_OUT):
         photo,hole = crop_photo(sample_photos()[name], (256,256)),hole_of_ratio((256,256), (.15,.25), seed+i)
         truth,filled = to_tensor(photo),to_tensor(inpaint(photo, hole))
-        rows.append([truth.masked_fill(torch.from_numpy(hole), 1), filled, truth])
-    return show_rows(rows, ('photo with a hole', 'filled', 'as it was'), size=2.4)
+        fine = to_tensor(inpaint(photo, hole, detail=True))
+        rows.append([truth.masked_fill(torch.from_numpy(hole), 1), filled, fine, truth])
+    return show_rows(rows, ('photo with a hole', 'filled', 'with detail', 'as it was'), size=2.4)
 
 
 if __name__ == '__main__':
-    first(3).savefig(NBS/'images/first.jpg', dpi=160, bbox_inches='tight', pil_kwargs=dict(quality=88))
+    first(3).savefig(NBS/'images/first.jpg', dpi=140, bbox_inches='tight', pil_kwargs=dict(quality=80))
     (NBS/'images/small').mkdir(exist_ok=True)
     for page,where in PARTS.items(): small(*where).save(NBS/f'images/small/{page}.webp', quality=80, method=6)
