@@ -59,11 +59,15 @@ def places(
 )->list: # (top, left), from the rim inwards
     "Where blocks are needed to cover the hole."
     rows,cols = ([*range(0, n-side, step), n-side] for n in mask.shape[2:])
-    share = {(y,x): mask[0,0,y:y+side,x:x+side].mean().item() for y in rows for x in cols}
+    def _share(y, x): return mask[0,0,y:y+side,x:x+side].mean().item()
+    share = {(y,x): _share(y, x) for y in rows for x in cols}
     return sorted((p for p in share if share[p] < 1), key=lambda p: -share[p])
 
-def window(side, overlap):
-    "Weights [side,side] that fade where blocks overlap"
+def window(
+    side:int, # of a block
+    overlap:int, # with its neighbours, in pixels
+)->torch.Tensor: # [side,side]
+    "Weights that fade where blocks overlap."
     fade = torch.ones(side)
     fade[:overlap] = (torch.arange(overlap)+.5)/overlap
     fade[-overlap:] = fade[:overlap].flip(0)
