@@ -552,7 +552,7 @@ def test_a_photo_that_changes_under_its_name(tmp_path):
     "In one process, as in a notebook: the pixels belong to the bytes."
     (tmp_path/'photos').mkdir()
     make_holes(tmp_path/'holes', 1, (48,64))
-    args = dict(baselines=True, without=METHODS[:-1])
+    args = dict(baselines=True, without=[m for m in METHODS if m != 'mean-colour'])
     for seed in (0, 1):
         picture(seed).save(tmp_path/'photos/p.png')
         evaluate(tmp_path/'photos', tmp_path/'holes', tmp_path/'out', **args)
