@@ -34,7 +34,8 @@ def distance(
     return sums/weight.sum().clamp(min=1)
 
 # %% ../nbs/09_detail.ipynb #09_detail-11
-MOST = 2**24 # numbers in a list of blocks
+# numbers in a list of blocks, at most
+_ROOM = 2**24
 
 def lenders(
     soft:torch.Tensor, # [1,C,H,W]
@@ -45,7 +46,7 @@ def lenders(
 )->tuple: # columns of soft and of detail [C*side*side,N], and corners [N,2]
     "The blocks that are wholly known."
     h,w = mask.shape[2:]
-    while h*w/every**2*soft.shape[1]*side**2 > MOST: every += 1
+    while h*w/every**2*soft.shape[1]*side**2 > _ROOM: every += 1
     known = F.unfold(mask, side, stride=every)[0].amin(0) == 1
     grid = torch.cartesian_prod(*(torch.arange(0, n-side+1, every) for n in (h, w)))
     columns = (F.unfold(x, side, stride=every)[0][:,known] for x in (soft, detail))
@@ -82,13 +83,15 @@ class _Lender:
         # and their squares, once
         self.soft,self.detail = ((x, x**2) for x in lists)
         self.used = torch.zeros(len(self.corners))
-    def __len__(self): return len(self.corners)
+    def __len__(self):
+        "How many blocks may lend"
+        return len(self.corners)
     def __call__(self, soft, detail, there):
         "Of a block [C,side,side]: the detail that fits"
-        def far(x, weight, blocks, squares):
+        def _far(x, weight, blocks, squares):
             return distance(x.flatten(), blocks, weight.flatten(), squares)
-        alike = far(soft, torch.ones_like(soft), *self.soft)
-        in_step = far(detail, there.expand_as(detail), *self.detail)
+        alike = _far(soft, torch.ones_like(soft), *self.soft)
+        in_step = _far(detail, there.expand_as(detail), *self.detail)
         best = (alike + in_step + .001*self.used).argmin()
         near = (self.corners-self.corners[best]).abs().amax(1) < self.side//2
         self.used += near

@@ -111,20 +111,6 @@ def test_of_a_large_hole_some_places_are_compared():
 
 # ---- in training
 
-def test_own_losses_leave_the_network_as_it_was():
-    states = []
-    for own in (None, True):
-        torch.manual_seed(0)
-        (net := MultiColumnNet(4)).ask(own)
-        x,m = photo_and_mask()
-        after = torch.get_rng_state()
-        net(x*m, m, x)
-        assert torch.equal(torch.get_rng_state(), after) and net.own.keys() == net.asked.keys()
-        states.append(net.state_dict())
-    assert states[0].keys() == states[1].keys() == dict(net.named_parameters()).keys()
-    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
-
-
 @pytest.mark.parametrize('name', ['partial', 'multicolumn', 'fusion'])
 @pytest.mark.parametrize('bf16', [False, True], ids=['float32', 'bf16'])
 def test_some_steps_with_all_losses(name, bf16):

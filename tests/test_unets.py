@@ -3,6 +3,7 @@ import pytest, torch
 
 from gla_inpaint.others import partial
 from gla_inpaint.others.fusion import FusionBlock, FusionNet, shrink_known
+from gla_inpaint.others.multicolumn import MultiColumnNet
 from gla_inpaint.others.partial import PartialConv, PartialNet, gram, random_features, style_loss, total_variation
 
 nets = pytest.mark.parametrize('kind', [PartialNet, FusionNet])
@@ -89,7 +90,7 @@ def test_total_variation_is_counted_in_single_precision():
     assert total_variation(x[:,:,:1,:1].expand(2, 3, 8, 8)) == 0
 
 
-@nets
+@pytest.mark.parametrize('kind', [PartialNet, FusionNet, MultiColumnNet])
 def test_own_losses_leave_the_network_as_it_was(kind):
     "The same weights from the same seed, the same names and numbers in its file, whether asked or not"
     states = []

@@ -99,7 +99,8 @@ class MultiColumnNet(Generator):
         width:int=32, # channels of the first layer of each column
     ):
         super().__init__(width=width)
-        sides = (7,0),(5,1),(3,2)                 # kernel, doublings with convolutions
+        # kernel, doublings with convolutions
+        sides = (7,0),(5,1),(3,2)
         self.columns = nn.ModuleList(Column(width, k, ups) for k,ups in sides)
         self.join = nn.Sequential(
             Conv(7*width, width//2), Conv(width//2, 3, act=False), nn.Hardtanh())
