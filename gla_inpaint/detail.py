@@ -24,14 +24,11 @@ def split(
 # %% ../nbs/09_detail.ipynb #09_detail-08
 def distance(
     a:torch.Tensor, # one block [n]
-    blocks:torch.Tensor, # many [n,N]
+    blocks:torch.Tensor, # many [N,n]
     weight:torch.Tensor, # of each pixel [n], 0 or 1
-    squares:torch.Tensor=None, # blocks**2, where you have it
 )->torch.Tensor: # [N]; 0 where no pixel counts
     "Mean squared difference over the pixels that count."
-    squares = blocks**2 if squares is None else squares
-    sums = weight @ squares - 2*(weight*a) @ blocks + (weight*a*a).sum()
-    return sums/weight.sum().clamp(min=1)
+    return ((blocks-a)**2*weight).sum(1)/weight.sum().clamp(min=1)
 
 # %% ../nbs/09_detail.ipynb #09_detail-11
 # numbers in a list of blocks, at most
@@ -43,14 +40,28 @@ def lenders(
     mask:torch.Tensor, # [1,1,H,W], 1 = known
     side:int, # of a block, in pixels
     every:int=2, # pixels from block to block
-)->tuple: # columns of soft and of detail [C*side*side,N], and corners [N,2]
+)->tuple: # rows of soft and of detail [N,C*side*side], and corners [N,2]
     "The blocks that are wholly known."
     h,w = mask.shape[2:]
     while h*w/every**2*soft.shape[1]*side**2 > _ROOM: every += 1
     known = F.unfold(mask, side, stride=every)[0].amin(0) == 1
     grid = torch.cartesian_prod(*(torch.arange(0, n-side+1, every) for n in (h, w)))
-    columns = (F.unfold(x, side, stride=every)[0][:,known] for x in (soft, detail))
-    return *columns,grid[known]
+    rows = (F.unfold(x, side, stride=every)[0].T[known] for x in (soft, detail))
+    return *rows,grid[known]
+
+# %% ../nbs/09_detail.ipynb #09_detail-short
+# so many blocks go into the second round
+_SHORT = 64
+
+def shortlist(
+    wanted:torch.Tensor, # soft blocks of the hole [P,n]
+    blocks:torch.Tensor, # soft known blocks [N,n]
+)->tuple: # mean squared differences and indices, each [P,64] or fewer
+    "For each wanted block the known ones that look most like it."
+    k = min(_SHORT, len(blocks))
+    near = [torch.cdist(w, blocks).topk(k, largest=False) for w in wanted.split(256)]
+    far,which = (torch.cat(x) for x in zip(*near))
+    return far**2/wanted.shape[1],which
 
 # %% ../nbs/09_detail.ipynb #09_detail-14
 def places(
@@ -64,6 +75,7 @@ def places(
     share = {(y,x): _share(y, x) for y in rows for x in cols}
     return sorted((p for p in share if share[p] < 1), key=lambda p: -share[p])
 
+# %% ../nbs/09_detail.ipynb #09_detail-window
 def window(
     side:int, # of a block
     overlap:int, # with its neighbours, in pixels
@@ -76,46 +88,47 @@ def window(
 
 # %% ../nbs/09_detail.ipynb #09_detail-15
 class _Lender:
-    "Finds the block that fits best, and remembers who has lent"
-    def __init__(self, soft, detail, mask, side):
-        self.side = side
-        *lists,self.corners = lenders(soft, detail, mask, side)
-        # and their squares, once
-        self.soft,self.detail = ((x, x**2) for x in lists)
-        self.used = torch.zeros(len(self.corners))
-    def __len__(self):
-        "How many blocks may lend"
-        return len(self.corners)
-    def __call__(self, soft, detail, there):
-        "Of a block [C,side,side]: the detail that fits"
-        def _far(x, weight, blocks, squares):
-            return distance(x.flatten(), blocks, weight.flatten(), squares)
-        alike = _far(soft, torch.ones_like(soft), *self.soft)
-        in_step = _far(detail, there.expand_as(detail), *self.detail)
-        best = (alike + in_step + .001*self.used).argmin()
+    "Chooses the block that fits best, and remembers who has lent"
+    def __init__(self, detail, corners, side):
+        self.detail,self.corners,self.side = detail,corners,side
+        self.used = torch.zeros(len(corners))
+    def __call__(self, alike, which, detail, there):
+        "From a shortlist: the detail [C,side,side] that goes on with what is there"
+        in_step = distance(detail.flatten(), self.detail[which], there.flatten())
+        best = which[(alike + in_step + .001*self.used[which]).argmin()]
         near = (self.corners-self.corners[best]).abs().amax(1) < self.side//2
         self.used += near
-        return self.detail[0][:,best].view_as(soft)
+        return self.detail[best].view_as(detail)
 
 # %% ../nbs/09_detail.ipynb #09_detail-17
+def _copy_blocks(filled, mask, side):
+    "Once through the hole, with blocks of one size"
+    if min(mask.shape[2:]) < side: return filled
+    soft,detail = split(filled, side/6)
+    blocks,details,corners = lenders(soft, detail, mask, side)
+    if not len(corners): return filled
+    step = side*2//3
+    at = [(0, slice(None), slice(y, y+side), slice(x, x+side))
+          for y,x in places(mask, side, step)]
+    if not at: return filled
+    lists = shortlist(torch.stack([soft[p].flatten() for p in at]), blocks)
+    lend,fade = _Lender(details, corners, side),window(side, side-step)
+    told,there = detail*mask,mask.expand_as(detail).clone()
+    new,weight = torch.zeros_like(detail),torch.zeros_like(mask)
+    for p,alike,which in zip(at, *lists):
+        block = lend(alike, which, told[p], there[p])
+        new[p] += fade*block; weight[p] += fade
+        told[p] = torch.where(there[p] > 0, told[p], block); there[p] = 1
+    result = (soft + new/weight.clamp(min=1e-6)).clamp(-1, 1)
+    return torch.where(mask > 0, filled, result)
+
+# %% ../nbs/09_detail.ipynb #09_detail-twice
 def copy_detail(
     filled:torch.Tensor, # photo with its soft fill [1,C,H,W] in [-1,1]
     mask:torch.Tensor, # M [1,1,H,W], 1 = known
     scale:float=1., # how many pixels are one of the network's
 )->torch.Tensor: # [1,C,H,W]; known pixels are unchanged
-    """Give a fill the detail of known blocks that look like it.
-    Unchanged where no block of 12*scale pixels is known."""
-    side,step = round(12*scale),round(8*scale)
-    if min(mask.shape[2:]) < side: return filled
-    soft,detail = split(filled, 2*scale)
-    lend = _Lender(soft, detail, mask, side)
-    if not len(lend): return filled
-    told,there,fade = detail*mask,mask.clone(),window(side, side-step)
-    new,weight = torch.zeros_like(detail),torch.zeros_like(mask)
-    for y,x in places(mask, side, step):
-        at = (0, slice(None), slice(y, y+side), slice(x, x+side))
-        block = lend(soft[at], told[at], there[at])
-        new[at] += fade*block; weight[at] += fade
-        told[at] = torch.where(there[at] > 0, told[at], block); there[at] = 1
-    result = (soft + new/weight.clamp(min=1e-6)).clamp(-1, 1)
-    return torch.where(mask > 0, filled, result)
+    """Give a fill the detail of known blocks that look like it: first of 18*scale
+    pixels, then of 12*scale. Unchanged where no such block is known."""
+    for side in (18, 12): filled = _copy_blocks(filled, mask, round(side*scale))
+    return filled

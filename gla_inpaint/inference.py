@@ -93,7 +93,7 @@ def inpaint(
     resize_hole:bool=False, # bring a hole of another size to the photo's?
     device:str='auto', # for weights that are loaded; a given network stays where it is
     bar:bool=False, # show progress, if there are more than a few crops?
-    detail:bool=False, # copy detail from the known part into the soft fill?
+    detail:bool=True, # copy detail from the known part into the soft fill?
 )->Image.Image: # the photo's mode and upright size; known pixels bit for bit
     """Fill the hole of a photo: where it is white or True.
 
@@ -120,7 +120,7 @@ def inpaint(
 # %% ../nbs/09_inference.ipynb #09_inference-file
 def _same(a, b): return a.exists() and b.exists() and a.samefile(b)
 
-def _inpaint_file(photo, hole, out, weights=None, resize_hole=False, detail=False):
+def _inpaint_file(photo, hole, out, weights=None, resize_hole=False, detail=True):
     "Fill one photo and write the result; never over an input"
     if out.suffix.lower() not in SAVED_AS:
         raise InpaintError(f"{out}: the result is written as {', '.join(SAVED_AS)}")
@@ -210,7 +210,7 @@ def inpaint_folder(
     out:Path, # folder to write to
     weights=None, # path; None: the weights in the package
     resize_hole:bool=False, # bring holes of another size to the photo's?
-    detail:bool=False, # copy detail from the known parts into the soft fills?
+    detail:bool=True, # copy detail from the known parts into the soft fills?
 )->dict: # {stem: why it failed}
     """Fill every photo of a folder whose result is not in `out` yet, or was made from
     something else. `InpaintError` where the folders cannot be meant."""
@@ -220,7 +220,7 @@ def inpaint_folder(
     pairs,net,filled,failed = _pairs(photos, holes),network_of(weights),0,{}
     file = Path(DEFAULT_WEIGHTS if weights is None else weights)
     digest = sha256(file.read_bytes()).hexdigest()
-    about = f'{gla_inpaint.__version__} {resize_hole} {digest}' + detail*' detail'
+    about = f'{gla_inpaint.__version__} {resize_hole} {digest}' + detail*' in detail'
     for s in progress_bar(sorted(pairs), leave=False):
         try: filled += _fill_pair(*pairs[s], s, out, net, about, resize_hole, detail)
         except Exception as e: failed[s] = e
@@ -245,8 +245,8 @@ def _parse_args(argv):
         "weights to use, .safetensors or .pth (default: those in the package)"))
     p.add_argument('--resize-hole', action='store_true',
                    help="bring a hole of another size to the photo's")
-    p.add_argument('--detail', action='store_true', help=(
-        "copy fine detail from the known part into the soft fill"))
+    p.add_argument('--detail', default=True, action=argparse.BooleanOptionalAction,
+                   help="copy fine detail from the known part into the soft fill?")
     return p.parse_args(argv)
 
 # %% ../nbs/09_inference.ipynb #09_inference-argsb
