@@ -424,6 +424,7 @@ def prune_patches(self:GLA,
     "Eq. 6-10: patches, their hole positions filled from their own known ones."
     return fill_patches(x, m, qkv, idx, self.prune, allowed)
 
+# %% ../nbs/03_gla.ipynb #03_gla-43t
 @patch
 def patches(self:GLA,
     psi:torch.Tensor, # feature map [B,C,H,W]

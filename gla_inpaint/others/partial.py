@@ -28,14 +28,6 @@ class PartialConv(nn.Conv2d):
         start_weights(self.weight, .2)
         nn.init.zeros_(self.bias)
 
-    def share(self,
-        *masks:torch.Tensor, # one for each map, [B,1,H,W]
-    )->torch.Tensor: # [B,1,H',W'] in [0,1]
-        "Which part of each window is known, over all channels. Outside nothing is."
-        seen = [F.avg_pool2d(m.float(), self.kernel_size, self.stride, self.padding)
-                for m in masks]
-        return sum(c*s for c,s in zip(self.parts, seen))/sum(self.parts)
-
     def forward(self,
         *maps:tuple, # for each map (x [B,C_i,H,W], m [B,1,H,W])
     )->tuple: # y [B,co,H',W'], 0 where not known, and m' [B,1,H',W']
@@ -46,6 +38,16 @@ class PartialConv(nn.Conv2d):
         y = F.conv2d(x, self.weight, None, self.stride, self.padding)
         y = y*(known/share.clamp(min=1e-6))
         return y + known*self.bias.view(-1,1,1),known
+
+# %% ../../nbs/others/02_partial.ipynb #02_partial-17b
+@patch
+def share(self:PartialConv,
+    *masks:torch.Tensor, # one for each map, [B,1,H,W]
+)->torch.Tensor: # [B,1,H',W'] in [0,1]
+    "Which part of each window is known, over all channels. Outside nothing is."
+    seen = [F.avg_pool2d(m.float(), self.kernel_size, self.stride, self.padding)
+            for m in masks]
+    return sum(c*s for c,s in zip(self.parts, seen))/sum(self.parts)
 
 # %% ../../nbs/others/02_partial.ipynb #02_partial-style-1
 def gram(

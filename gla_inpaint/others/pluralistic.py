@@ -69,13 +69,6 @@ class ShortLongAttention(nn.Module):
         self.gamma,self.alpha = (nn.Parameter(torch.zeros(())) for _ in range(2))
         self.join = Residual(2*c, c)
 
-    def weights(self,
-        decoded:torch.Tensor, # features of the decoder [B,C,H,W]
-    )->torch.Tensor: # beta [B,HW,HW]; each row sums to 1
-        "How much each place (row) takes from each other (column)."
-        q = self.query(decoded).flatten(2)
-        return (q.transpose(1, 2) @ q).softmax(-1)
-
     def forward(self,
         decoded:torch.Tensor, # features of the decoder [B,C,H,W]
         encoded:torch.Tensor, # features of the encoder, of the same shape
@@ -87,6 +80,15 @@ class ShortLongAttention(nn.Module):
         short = self.gamma*mix(decoded) + decoded
         long = self.alpha*(1-m)*mix(encoded) + m*encoded
         return self.join(torch.cat([short, long], 1))
+
+# %% ../../nbs/others/06_pluralistic.ipynb #06_pluralistic-attention2
+@patch
+def weights(self:ShortLongAttention,
+    decoded:torch.Tensor, # features of the decoder [B,C,H,W]
+)->torch.Tensor: # beta [B,HW,HW]; each row sums to 1
+    "How much each place (row) takes from each other (column)."
+    q = self.query(decoded).flatten(2)
+    return (q.transpose(1, 2) @ q).softmax(-1)
 
 # %% ../../nbs/others/06_pluralistic.ipynb #06_pluralistic-encoder
 def level_channels(
