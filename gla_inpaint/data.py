@@ -125,6 +125,8 @@ def recolour(
     return (x*bright - 1).clamp(-1, 1)
 
 # %% ../nbs/01_data.ipynb #01_data-33
+#| code-fold: true
+#| code-summary: "What is a size"
 def to_pair(
     size, # pixels, or (height, width)
 )->tuple: # (height, width)
@@ -158,23 +160,13 @@ class InpaintDataset:
 
     def __len__(self): return len(self.photos)
 
-    def rng(self,
-        i:int, # index of the sample
-    )->np.random.Generator: # fresh
-        "The generator that draws sample `i` of the current pass."
-        return np.random.default_rng((self.seed, self.epoch if self.train else 0, i))
-
-    def __getitem__(self,
-        i:int, # index of the sample
-    )->tuple: # (holed, mask, truth)
-        "Sample `i` of the current pass."
-        # -1 is the last; past the end is an IndexError
-        i = range(len(self))[i]
-        crop,rng = self.load(i)
-        truth = to_tensor(crop)
-        mask = mask_from_hole(hole_of_ratio(self.size, self.ratio, rng))
-        if self.train and self.colour: truth = recolour(truth, rng)
-        return truth*mask,mask,truth
+# %% ../nbs/01_data.ipynb #01_data-33f
+@patch
+def rng(self:InpaintDataset,
+    i:int, # index of the sample
+)->np.random.Generator: # fresh
+    "The generator that draws sample `i` of the current pass."
+    return np.random.default_rng((self.seed, self.epoch if self.train else 0, i))
 
 # %% ../nbs/01_data.ipynb #01_data-33d
 @patch
@@ -190,6 +182,21 @@ def load(self:InpaintDataset,
         except UNREADABLE as e: warnings.warn(f"skipping {photo}: {e}")
     raise OSError(f"none of the {n} photos can be read any more")
 
+# %% ../nbs/01_data.ipynb #01_data-33j
+@patch
+def __getitem__(self:InpaintDataset,
+    i:int, # index of the sample
+)->tuple: # (holed, mask, truth)
+    "Sample `i` of the current pass."
+    # -1 is the last; past the end is an IndexError
+    i = range(len(self))[i]
+    crop,rng = self.load(i)
+    truth = to_tensor(crop)
+    mask = mask_from_hole(hole_of_ratio(self.size, self.ratio, rng))
+    if self.train and self.colour: truth = recolour(truth, rng)
+    return truth*mask,mask,truth
+
+# %% ../nbs/01_data.ipynb #01_data-33l
 @patch
 def new_empty(self:InpaintDataset):
     "The same without photos: what `Learner.export` keeps."
@@ -213,25 +220,31 @@ class InpaintDL(TfmdDL):
         super().after_iter()
         self.first = 0
 
-    def order(self)->list: # indices of the photos
-        "The order of the current pass, from its beginning."
-        return super().get_idxs()
+# %% ../nbs/01_data.ipynb #01_data-39d
+@patch
+def order(self:InpaintDL)->list: # indices of the photos
+    "The order of the current pass, from its beginning."
+    return super(InpaintDL, self).get_idxs()
 
-    def get_idxs(self)->list: # indices of the photos
-        "What is left of the current pass."
-        return self.order()[self.first*self.bs:]
+@patch
+def get_idxs(self:InpaintDL)->list: # indices of the photos
+    "What is left of the current pass."
+    return self.order()[self.first*self.bs:]
 
-    def shuffle_fn(self,
-        idxs:list, # indices of the photos
-    )->list: # in the order of this pass
-        "Shuffle by (seed, epoch)."
-        return self.dataset.rng(len(idxs)).permutation(idxs).tolist()
+@patch
+def shuffle_fn(self:InpaintDL,
+    idxs:list, # indices of the photos
+)->list: # in the order of this pass
+    "Shuffle by (seed, epoch)."
+    return self.dataset.rng(len(idxs)).permutation(idxs).tolist()
 
-    def one_batch(self)->tuple: # (holed, mask, truth)
-        "The first batch of the pass that comes next. Only a look: the epoch stays."
-        epoch = self.dataset.epoch
-        try: return super().one_batch()
-        finally: self.dataset.epoch = epoch
+# %% ../nbs/01_data.ipynb #01_data-39f
+@patch
+def one_batch(self:InpaintDL)->tuple: # (holed, mask, truth)
+    "The first batch of the pass that comes next. Only a look: the epoch stays."
+    epoch = self.dataset.epoch
+    try: return super(InpaintDL, self).one_batch()
+    finally: self.dataset.epoch = epoch
 
 # %% ../nbs/01_data.ipynb #01_data-39b
 @patch
@@ -280,6 +293,7 @@ def _content(photo):
     image = isinstance(photo, Image.Image)
     return hash(photo.tobytes() if image else Path(photo).read_bytes())
 
+# %% ../nbs/01_data.ipynb #01_data-47b
 def split_photos(
     photos:list, # paths or PIL images
     share:float, # for validation, above 0 and below 1
@@ -372,6 +386,7 @@ def split_places365(
     train = _first_folder(root, own)
     return picture_files(train) if train else [],_choose(files, n, seed)
 
+# %% ../nbs/01_data.ipynb #01_data-split-1j
 def split_imagenet(
     root, # folder of the dataset
     n:int=1000, # photos to test on
@@ -440,6 +455,7 @@ def without(
     sizes,known = set(map(_size, held)),set(map(_digest, held))
     return [p for p in photos if _size(p) not in sizes or _digest(p) not in known]
 
+# %% ../nbs/01_data.ipynb #01_data-50g
 def _split(path, valid, seed):
     "The photos to train on, and those to validate on"
     photos = find_photos(path)
@@ -488,6 +504,7 @@ def show_batch(self:InpaintDL,
     rows = [(h, m.expand_as(h)*2-1, t) for h,m,t in zip(holed[:max_n], mask, truth)]
     show_rows(rows, ('holed', 'mask', 'truth'))
 
+# %% ../nbs/01_data.ipynb #01_data-50i
 @patch
 def show_results(self:InpaintDL,
     b:tuple, # (holed, mask, truth)

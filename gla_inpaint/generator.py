@@ -9,6 +9,7 @@ __all__ = ['Conv', 'CoarseNet', 'RefineNet', 'layer_table', 'composite', 'Genera
 import math
 from functools import partial
 import torch
+from fastcore.basics import patch
 from torch import nn
 import torch.nn.functional as F
 from .mpga import MPGA
@@ -96,6 +97,7 @@ def double_taps(
     a,b,c = w.unbind(dim)
     return torch.stack([c, b+c, a+b, a], dim)
 
+# %% ../nbs/04_generator.ipynb #04_generator-18g
 class UpConv2d(nn.Conv2d):
     "A 3x3 convolution of the doubled map, from the map itself."
     def forward(self,
@@ -140,6 +142,7 @@ class Concat(nn.Module):
         "The maps side by side, in the order given."
         return torch.cat(maps, 1)
 
+# %% ../nbs/04_generator.ipynb #04_generator-22e
 class TwoBranchNet(nn.Module):
     """Two encoders side by side, one with attention, and one decoder (Tables A1, A2). H
     and W must be multiples of 4."""
@@ -235,6 +238,8 @@ def composite(
     return img*mask + generated*(1-mask)
 
 # %% ../nbs/04_generator.ipynb #04_generator-44
+#| code-fold: true
+#| code-summary: "What the model refuses"
 def check_inputs(
     img:torch.Tensor, # [B,3,H,W], H and W at least 16
     mask:torch.Tensor, # M [B,1,H,W] of ones and zeros
@@ -273,34 +278,6 @@ class Generator(nn.Module):
         self.asked,self.own = dict(self.needs),{}
         self.done = 0.         # share of the training
 
-    def ask(self,
-        own=None, # {name: weight}, or True for all `extras`; None: `needs` alone
-    ):
-        "Say which own losses count in training. ValueError for one that there is not."
-        if own is True and not self.extras: raise ValueError(
-            f'{self.name} has no further losses of its own')
-        more = self.extras if own is True else own or {}
-        if other := more.keys() - (self.needs | self.extras).keys(): raise ValueError(
-            f'{self.name} has no loss {min(other)} of its own')
-        self.asked = self.needs | more
-
-    def pad(self,
-        x:torch.Tensor, # [B,C,H,W]
-    )->torch.Tensor: # [B,C,H',W'], multiples of `stride`
-        """Zeros on the right and below, as few as will do. A pixel's channels come to
-        lie side by side, as convolutions like them."""
-        h,w = x.shape[-2:]
-        x = F.pad(x, (0, -w%self.stride, 0, -h%self.stride))
-        return x.contiguous(memory_format=torch.channels_last)
-
-    def fill(self,
-        x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of `stride`
-        m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
-        truth:torch.Tensor=None, # whole photos [B,3,H,W], in training alone
-    )->tuple: # a first image and the result, each [B,3,H,W] in [-1,1]
-        "What a subclass writes. Given the truth, it also leaves its losses in `own`."
-        raise NotImplementedError(f'{type(self).__name__} has no method fill')
-
     def forward(self,
         holed:torch.Tensor, # [B,3,H,W] in [-1,1]; under the hole anything
         mask:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
@@ -313,6 +290,40 @@ class Generator(nn.Module):
         truth = None if truth is None else self.pad(truth)
         first,result = self.fill(x, m, truth)
         return first[...,:h,:w],result[...,:h,:w]
+
+# %% ../nbs/04_generator.ipynb #04_generator-44i
+@patch
+def pad(self:Generator,
+    x:torch.Tensor, # [B,C,H,W]
+)->torch.Tensor: # [B,C,H',W'], multiples of `stride`
+    """Zeros on the right and below, as few as will do. A pixel's channels come to
+    lie side by side, as convolutions like them."""
+    h,w = x.shape[-2:]
+    x = F.pad(x, (0, -w%self.stride, 0, -h%self.stride))
+    return x.contiguous(memory_format=torch.channels_last)
+
+# %% ../nbs/04_generator.ipynb #04_generator-44l
+@patch
+def fill(self:Generator,
+    x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of `stride`
+    m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+    truth:torch.Tensor=None, # whole photos [B,3,H,W], in training alone
+)->tuple: # a first image and the result, each [B,3,H,W] in [-1,1]
+    "What a subclass writes. Given the truth, it also leaves its losses in `own`."
+    raise NotImplementedError(f'{type(self).__name__} has no method fill')
+
+# %% ../nbs/04_generator.ipynb #04_generator-44o
+@patch
+def ask(self:Generator,
+    own=None, # {name: weight}, or True for all `extras`; None: `needs` alone
+):
+    "Say which own losses count in training. ValueError for one that there is not."
+    if own is True and not self.extras: raise ValueError(
+        f'{self.name} has no further losses of its own')
+    more = self.extras if own is True else own or {}
+    if other := more.keys() - (self.needs | self.extras).keys(): raise ValueError(
+        f'{self.name} has no loss {min(other)} of its own')
+    self.asked = self.needs | more
 
 # %% ../nbs/04_generator.ipynb #04_generator-44f
 class Inpainter(Generator):

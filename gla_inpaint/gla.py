@@ -9,6 +9,7 @@ __all__ = ['gla_literal', 'GLA']
 import math
 from functools import partial
 import torch
+from fastcore.basics import patch
 from torch import nn
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
@@ -36,6 +37,7 @@ def patch_correlation(
     "Eq. 6: how similar each position of a patch is to each other one."
     return omega1(p).flatten(1).T @ omega2(p).flatten(1)
 
+# %% ../nbs/03_gla.ipynb #03_gla-12b
 def prune_correlation(
     rho:torch.Tensor, # rho_p [K,K]
     pm:torch.Tensor, # the same patch of the mask [1,k,k], 1 = known
@@ -46,6 +48,7 @@ def prune_correlation(
     if prune == 'exclude' and known.any(): return rho.masked_fill(known == 0, -math.inf)
     return rho*known
 
+# %% ../nbs/03_gla.ipynb #03_gla-13b
 def patch_scores(
     rho_m:torch.Tensor, # rho_pM [K,K]
 )->torch.Tensor: # kappa_rho_p [K,K], each row sums to one
@@ -62,6 +65,7 @@ def attended_patch(
     "Eq. 9: each position as the weighted sum of the values of its patch."
     return (omega3(p).flatten(1) @ kappa.T).view_as(p)
 
+# %% ../nbs/03_gla.ipynb #03_gla-17b
 def pruned_patch(
     p:torch.Tensor, # patch [C,k,k]
     pm:torch.Tensor, # its mask [1,k,k], 1 = known
@@ -70,6 +74,7 @@ def pruned_patch(
     "Eq. 10: known positions stay, hole positions take the attended values."
     return pm*p + (1-pm)*p_p
 
+# %% ../nbs/03_gla.ipynb #03_gla-18d
 def fill_patch(
     p:torch.Tensor, # patch [C,k,k]
     pm:torch.Tensor, # its mask [1,k,k], 1 = known
@@ -136,6 +141,19 @@ def paste_side(
     "Twice the distance of patches; with rate 1 pasted patches are the matched ones."
     return patch if rate == 1 else 2*rate
 
+def _corners(size, patch, rate):
+    "Of each place, row by row, the corners of what it matches and of what it pastes"
+    before = patch//2*rate,(paste_side(patch, rate)-rate)//2
+    places = [(y,x) for y in range(0, size[0], rate) for x in range(0, size[1], rate)]
+    return [[(y-b,x-b) for b in before] for y,x in places]
+
+# %% ../nbs/03_gla.ipynb #03_gla-28s
+def _both(t, at, patch, rate):
+    "What one place matches of a map [C,H,W], and what it pastes"
+    match,paste = at
+    return cut(t, *match, patch, rate),cut(t, *paste, paste_side(patch, rate))
+
+# %% ../nbs/03_gla.ipynb #03_gla-28v
 def one_literal(
     psi:torch.Tensor, # features of one photo [C,H,W]
     m:torch.Tensor, # its mask [1,H,W]
@@ -148,22 +166,18 @@ def one_literal(
     candidates:str='known', # which patches may be pasted: 'known', 'partly' or 'all'
 )->torch.Tensor: # [C,H,W]
     "Eq. 6-12 for one photo."
-    (h,w),side = psi.shape[-2:],paste_side(patch, rate)
-    places = [(y,x) for y in range(0, h, rate) for x in range(0, w, rate)]
-    def _corners(before): return [(y-before,x-before) for y,x in places]
-    match,paste = _corners(patch//2*rate),_corners((side-rate)//2)
-    def _both(t, i): return cut(t, *match[i], patch, rate),cut(t, *paste[i], side)
-    masks = [_both(m, i) for i in range(len(match))]
+    at = _corners(psi.shape[-2:], patch, rate)
+    masks = [_both(m, pair, patch, rate) for pair in at]
     fill = partial(fill_patch, omegas=omegas, prune=prune)
-    pool = [tuple(map(fill, _both(psi, i), masks[i]))
+    pool = [tuple(map(fill, _both(psi, at[i], patch, rate), masks[i]))
             for i in candidate_numbers(masks, candidates)]
     mixed = []
-    for at in match:
-        place = cut(psi_out, *at, patch, rate)
+    for match,_ in at:
+        place = cut(psi_out, *match, patch, rate)
         s = torch.stack([cosine(p, place) for p,_ in pool])
         shares = candidate_scores(s, scale)
         mixed.append(sum(share*p for share,(_,p) in zip(shares, pool)))
-    return lay_patches(mixed, paste, (h,w))
+    return lay_patches(mixed, [paste for _,paste in at], psi.shape[-2:])
 
 # %% ../nbs/03_gla.ipynb #03_gla-28a
 def gla_literal(
@@ -233,6 +247,7 @@ def patch_pixels(
     rows,cols = _line(h)[:,None,:,None],_line(w)[None,:,None]
     return number[:,rows,cols].reshape(b, -1, kernel*kernel)
 
+# %% ../nbs/03_gla.ipynb #03_gla-41o
 def take_patches(
     x:torch.Tensor, # padded maps, channels last [B,H,W,C]
     idx:torch.Tensor, # numbers of pixels, any shape
@@ -247,6 +262,7 @@ AT_ONCE = 2**22
 # 16 times as many on a GPU, to which short pieces are no work
 def _at_once(x): return AT_ONCE*(16 if x.is_cuda else 1)
 
+# %% ../nbs/03_gla.ipynb #03_gla-41q
 def fill_patches(
     x:torch.Tensor, # padded features, channels last [B,H,W,C]
     m:torch.Tensor, # their mask [B,H,W,1], 1 = known
@@ -282,6 +298,7 @@ def mix_rows(
     kappa = match_patches(take_patches(psi_out, match), pool, scale, allowed)
     return kappa.to(paste.dtype) @ paste
 
+# %% ../nbs/03_gla.ipynb #03_gla-41s
 def mix_patches(
     psi_out:torch.Tensor, # the global step's output, padded, channels last [B,H,W,C]
     match:torch.Tensor, # numbers of the pixels of each place's patch [B,N,K]
@@ -318,6 +335,7 @@ def matching_grid(
     grid[...,::rate,::rate] = True
     return grid
 
+# %% ../nbs/03_gla.ipynb #03_gla-43i
 def background(
     m:torch.Tensor, # padded mask, channels last [B,H,W,1], 1 = known
     match:torch.Tensor, # numbers of the pixels that each patch matches [B,N,K]
@@ -333,6 +351,20 @@ def background(
         allowed = torch.where(allowed.any(1, keepdim=True), allowed, kind)
     return allowed
 
+# %% ../nbs/03_gla.ipynb #03_gla-43l
+#| code-fold: true
+#| code-summary: "What the module refuses"
+def _check_patches(patch, rate, candidates):
+    "ValueError for settings that have no meaning."
+    if candidates not in CANDIDATES:
+        raise ValueError(f"candidates must be one of {CANDIDATES}, "
+                         f"got {candidates!r}")
+    if patch < 1 or patch%2 == 0:
+        raise ValueError("patch must be odd, to have a centre: "
+                         f"take 3 or 5, not {patch}")
+    if rate < 1:
+        raise ValueError(f"rate must be 1 (match every pixel) or more, got {rate}")
+
 # %% ../nbs/03_gla.ipynb #03_gla-43e
 class GLA(MPGA):
     """Global and local attention (eq. 1-12, section 3.2.2): the map rebuilt
@@ -346,50 +378,10 @@ class GLA(MPGA):
         candidates:str='known', # patches to paste: 'known', 'partly' or 'all'
     ):
         super().__init__(channels, prune)
-        if candidates not in CANDIDATES:
-            raise ValueError(f"candidates must be one of {CANDIDATES}, "
-                             f"got {candidates!r}")
-        if patch < 1 or patch%2 == 0:
-            raise ValueError("patch must be odd, to have a centre: "
-                             f"take 3 or 5, not {patch}")
-        if rate < 1:
-            raise ValueError(f"rate must be 1 (match every pixel) or more, got {rate}")
+        _check_patches(patch, rate, candidates)
         self.patch,self.rate,self.scale,self.candidates = patch,rate,scale,candidates
         # how far patches reach out of the map
         self.margin = rate*max(1, patch//2)
-
-    def around(self,
-        x:torch.Tensor, # maps [B,C,H,W]
-    )->torch.Tensor: # [B,H'+2*margin,W'+2*margin,C], H' and W' multiples of the rate
-        "The maps, channels last, with 0 around them, as far as patches reach."
-        a,r,(h,w) = self.margin,self.rate,x.shape[-2:]
-        return F.pad(x.permute(0,2,3,1), (0,0,a,a+(-w%r),a,a+(-h%r))).contiguous()
-
-    def prune_patches(self,
-        x:torch.Tensor, # padded features, channels last [B,H,W,C]
-        m:torch.Tensor, # their mask [B,H,W,1], 1 = known
-        qkv:list, # queries, keys and values, each [B,H,W,C]
-        idx:torch.Tensor, # numbers of the patches' pixels [B,N,K]
-        allowed:torch.Tensor=None, # which patches are wanted [B,N] bool; None: all
-    )->torch.Tensor: # p' [B,N,K,C]
-        "Eq. 6-10: patches, their hole positions filled from their own known ones."
-        return fill_patches(x, m, qkv, idx, self.prune, allowed)
-
-    def patches(self,
-        psi:torch.Tensor, # feature map [B,C,H,W]
-        m:torch.Tensor, # mask at psi's size [B,1,H,W], 1 = known
-    )->tuple: # p' to match and to paste, numbers of their pixels, and the candidates
-        """Eq. 6-10: what can be pasted, and by what it is found. Patches [B,N,K,C] and
-        [B,N,L,C], numbers [B,N,K] and [B,N,L], candidates [B,N] bool."""
-        x,m = self.around(psi),self.around(m)
-        qkv = [per_pixel(omega, x) for omega in (self.omega1, self.omega2, self.omega3)]
-        match = patch_pixels(x, self.margin, self.patch, self.rate, self.rate)
-        side = paste_side(self.patch, self.rate)
-        paste = patch_pixels(x, self.margin, side, self.rate)
-        allowed = background(m, match, paste, self.candidates)
-        pool = pasted = self.prune_patches(x, m, qkv, match, allowed)
-        if self.rate > 1: pasted = self.prune_patches(x, m, qkv, paste, allowed)
-        return pool,pasted,match,paste,allowed
 
     def forward(self,
         psi:torch.Tensor, # feature map [B,C,H,W]
@@ -410,3 +402,42 @@ class GLA(MPGA):
         if not attention: return out
         place = take_patches(psi_out, match)
         return out,match_patches(place, pool, self.scale, allowed)
+
+# %% ../nbs/03_gla.ipynb #03_gla-43n
+@patch
+def around(self:GLA,
+    x:torch.Tensor, # maps [B,C,H,W]
+)->torch.Tensor: # [B,H'+2*margin,W'+2*margin,C], H' and W' multiples of the rate
+    "The maps, channels last, with 0 around them, as far as patches reach."
+    a,r,(h,w) = self.margin,self.rate,x.shape[-2:]
+    return F.pad(x.permute(0,2,3,1), (0,0,a,a+(-w%r),a,a+(-h%r))).contiguous()
+
+# %% ../nbs/03_gla.ipynb #03_gla-43r
+@patch
+def prune_patches(self:GLA,
+    x:torch.Tensor, # padded features, channels last [B,H,W,C]
+    m:torch.Tensor, # their mask [B,H,W,1], 1 = known
+    qkv:list, # queries, keys and values, each [B,H,W,C]
+    idx:torch.Tensor, # numbers of the patches' pixels [B,N,K]
+    allowed:torch.Tensor=None, # which patches are wanted [B,N] bool; None: all
+)->torch.Tensor: # p' [B,N,K,C]
+    "Eq. 6-10: patches, their hole positions filled from their own known ones."
+    return fill_patches(x, m, qkv, idx, self.prune, allowed)
+
+# %% ../nbs/03_gla.ipynb #03_gla-43t
+@patch
+def patches(self:GLA,
+    psi:torch.Tensor, # feature map [B,C,H,W]
+    m:torch.Tensor, # mask at psi's size [B,1,H,W], 1 = known
+)->tuple: # p' to match and to paste, numbers of their pixels, and the candidates
+    """Eq. 6-10: what can be pasted, and by what it is found. Patches [B,N,K,C] and
+    [B,N,L,C], numbers [B,N,K] and [B,N,L], candidates [B,N] bool."""
+    x,m = self.around(psi),self.around(m)
+    qkv = [per_pixel(omega, x) for omega in (self.omega1, self.omega2, self.omega3)]
+    match = patch_pixels(x, self.margin, self.patch, self.rate, self.rate)
+    side = paste_side(self.patch, self.rate)
+    paste = patch_pixels(x, self.margin, side, self.rate)
+    allowed = background(m, match, paste, self.candidates)
+    pool = pasted = self.prune_patches(x, m, qkv, match, allowed)
+    if self.rate > 1: pasted = self.prune_patches(x, m, qkv, paste, allowed)
+    return pool,pasted,match,paste,allowed

@@ -70,6 +70,8 @@ def reconstruction_loss(
     return one(coarse) + one(refined)
 
 # %% ../nbs/06_losses.ipynb #06_losses-24b
+#| code-fold: true
+#| code-summary: "A mean over several processes"
 class _RankMean(torch.autograd.Function):
     "Mean over the processes of a run; the gradient is their mean too."
     @staticmethod
@@ -89,6 +91,7 @@ class _RankMean(torch.autograd.Function):
         "Every loss depends on every x."
         return _RankMean.apply(grad)
 
+# %% ../nbs/06_losses.ipynb #06_losses-24c
 def rank_mean(
     x:Tensor, # any shape, the same in each process
 )->Tensor: # scalar

@@ -36,9 +36,11 @@ def hole_ratio(
 # thinnest and thickest brush, as a share of the diagonal: 12 and 40 pixels at 256x256
 BRUSH = (12/362, 40/362)
 
+# %% ../nbs/00_masks.ipynb #00_masks-13b
 def _seed(seed): return torch.randint(2**62, ()).item() if seed is None else seed
 def _rng(seed): return np.random.default_rng(_seed(seed))
 
+# %% ../nbs/00_masks.ipynb #00_masks-13d
 def free_form_stroke(
     size:tuple, # (height, width) in pixels
     rng:np.random.Generator, # where the randomness comes from
@@ -74,6 +76,8 @@ def paint(
     return out
 
 # %% ../nbs/00_masks.ipynb #00_masks-20
+#| code-fold: true
+#| code-summary: "What is no size"
 def _check_size(size):
     "(height, width), or an error that says what is wrong"
     hw = tuple(size) if isinstance(size, (tuple, list)) else ()
@@ -81,6 +85,7 @@ def _check_size(size):
     raise ValueError("size must be (height, width), two whole numbers above 0, "
                      f"got {size}")
 
+# %% ../nbs/00_masks.ipynb #00_masks-20c
 def free_form_hole(
     size:tuple, # (height, width) in pixels
     seed=None, # int, ints or numpy Generator; None draws a seed from torch's generator
@@ -129,6 +134,8 @@ def fit_stroke(
     return best
 
 # %% ../nbs/00_masks.ipynb #00_masks-35
+#| code-fold: true
+#| code-summary: "What no hole can have"
 def _check_ratio(ratio, size):
     "An error that says what is wrong, if no hole can have this ratio"
     if np.shape(ratio) != (2,) or not 0 <= ratio[0] < ratio[1] <= 1:
@@ -141,6 +148,7 @@ def _check_ratio(ratio, size):
         raise ValueError(f"no hole has a ratio from {lo} up to {hi} at size {size}: "
                          f"one pixel of {n} is {1/n:.2g}")
 
+# %% ../nbs/00_masks.ipynb #00_masks-35c
 def hole_of_ratio(
     size:tuple, # (height, width) in pixels
     ratio:tuple=(.2,.3), # (low, high) share of pixels in the hole, high excluded

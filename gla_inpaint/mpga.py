@@ -7,22 +7,12 @@ __all__ = ['mpga_literal', 'MPGA']
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-02
 import torch
+from fastcore.basics import patch
 from torch import nn
 import torch.nn.functional as F
 from .masks import resize_mask
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-05
-# the two readings of eq. 2
-PRUNE = ('multiply', 'exclude')
-
-def check_prune(
-    prune:str, # the reading of eq. 2
-)->str: # the same
-    "Raises `ValueError` unless `prune` is one of `PRUNE`."
-    if prune not in PRUNE:
-        raise ValueError(f"prune must be one of {PRUNE}, got {prune!r}")
-    return prune
-
 def mask_like(
     mask:torch.Tensor, # M [B,1,H',W'] of any size, 1 = known, 0 = hole
     psi:torch.Tensor, # feature map [B,C,H,W]
@@ -33,6 +23,18 @@ def mask_like(
         raise ValueError(f"mask must be [{len(psi)},1,H,W]: one channel, and one mask "
                          f"for each feature map. Got {list(mask.shape)}")
     return resize_mask(mask, psi.shape[-2:]).to(psi.dtype)
+
+# %% ../nbs/02_mpga.ipynb #02_mpga-09p
+# the two readings of eq. 2
+PRUNE = ('multiply', 'exclude')
+
+def check_prune(
+    prune:str, # the reading of eq. 2
+)->str: # the same
+    "Raises `ValueError` unless `prune` is one of `PRUNE`."
+    if prune not in PRUNE:
+        raise ValueError(f"prune must be one of {PRUNE}, got {prune!r}")
+    return prune
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-10
 def prune_scores(
@@ -114,6 +116,7 @@ def take_pixels(
     taken = x.flatten(0,1).index_select(0, _through(idx, x.shape[1]))
     return taken.view(*idx.shape, x.shape[2])
 
+# %% ../nbs/02_mpga.ipynb #02_mpga-36w
 def scatter_pixels(
     x:torch.Tensor, # [B,n,C]
     idx:torch.Tensor, # where they belong [B,n]
@@ -142,13 +145,6 @@ def counted_attention(
     return attend(q, k, v, attn_mask=bias, scale=1.).flatten(1, 2)[:,:n]
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-38
-def per_pixel(
-    omega:nn.Conv2d, # a 1x1 convolution
-    x:torch.Tensor, # pixels [...,C]
-)->torch.Tensor: # [...,C']
-    "The convolution for a list of pixels."
-    return F.linear(x, omega.weight.flatten(1), omega.bias)
-
 def hole_key(
     x:torch.Tensor, # pixels [B,N,C]
     m:torch.Tensor, # mask [B,N,1], 1 = known
@@ -160,6 +156,14 @@ def hole_key(
     mean = ((1-m)*x).sum(1, keepdim=True)/n.clamp(min=1)[...,None]
     if check_prune(prune) == 'exclude': n = n*(m.amax(1) == 0)
     return mean,n
+
+# %% ../nbs/02_mpga.ipynb #02_mpga-38n
+def per_pixel(
+    omega:nn.Conv2d, # a 1x1 convolution
+    x:torch.Tensor, # pixels [...,C]
+)->torch.Tensor: # [...,C']
+    "The convolution for a list of pixels."
+    return F.linear(x, omega.weight.flatten(1), omega.bias)
 
 # %% ../nbs/02_mpga.ipynb #02_mpga-38b
 def pruned_attention(
@@ -197,34 +201,6 @@ class MPGA(nn.Module):
         self.omega1,self.omega2,self.omega3 = (nn.Conv2d(channels, channels, 1)
                                                for _ in range(3))
 
-    def project(self,
-        x:torch.Tensor, # [B,C,H,W]
-    )->list: # queries, keys and values, each [B,C,H,W]
-        "omega_1, omega_2 and omega_3 of x."
-        return [omega(x) for omega in (self.omega1, self.omega2, self.omega3)]
-
-    def attend(self,
-        psi:torch.Tensor, # feature map [B,C,H,W]
-        m:torch.Tensor, # mask at psi's size [B,1,H,W], 1 = known
-        rows:torch.Tensor=None, # hole pixels to compute, bool, like m; None: all
-    )->torch.Tensor: # psi_out [B,C,H,W]; 0 in hole pixels that are not among `rows`
-        "Eq. 1-5, without the matrix of scores."
-        wanted = m == 0 if rows is None else (m == 0) & rows
-        # [B,N,C], a pixel per row
-        x,m = (t.flatten(2).mT.contiguous() for t in (psi, m))
-        omegas = self.omega1,self.omega2,self.omega3
-        psi_p = pruned_attention(x, m, wanted.flatten(1), omegas, self.prune)
-        # eq. 5: psi_p is 0 where M is 1
-        return (m*x + psi_p).mT.unflatten(2, psi.shape[-2:])
-
-    def scores(self,
-        psi:torch.Tensor, # feature map [B,C,H,W]
-        m:torch.Tensor, # mask at psi's size [B,1,H,W], 1 = known
-    )->torch.Tensor: # kappa [B,N,N]
-        "What each pixel (row) looks at: eq. 1-3, with the memory of the whole matrix."
-        q,k,_ = (t.flatten(2) for t in self.project(psi))
-        return attention_scores(q, k, m.flatten(2), self.prune)
-
     def forward(self,
         psi:torch.Tensor, # feature map [B,C,H,W]
         mask:torch.Tensor, # M [B,1,H',W'] of any size, 1 = known
@@ -234,3 +210,36 @@ class MPGA(nn.Module):
         m = mask_like(mask, psi)
         out = self.attend(psi, m)
         return (out,self.scores(psi, m)) if attention else out
+
+# %% ../nbs/02_mpga.ipynb #02_mpga-41t
+@patch
+def project(self:MPGA,
+    x:torch.Tensor, # [B,C,H,W]
+)->list: # queries, keys and values, each [B,C,H,W]
+    "omega_1, omega_2 and omega_3 of x."
+    return [omega(x) for omega in (self.omega1, self.omega2, self.omega3)]
+
+@patch
+def scores(self:MPGA,
+    psi:torch.Tensor, # feature map [B,C,H,W]
+    m:torch.Tensor, # mask at psi's size [B,1,H,W], 1 = known
+)->torch.Tensor: # kappa [B,N,N]
+    "What each pixel (row) looks at: eq. 1-3, with the memory of the whole matrix."
+    q,k,_ = (t.flatten(2) for t in self.project(psi))
+    return attention_scores(q, k, m.flatten(2), self.prune)
+
+# %% ../nbs/02_mpga.ipynb #02_mpga-41x
+@patch
+def attend(self:MPGA,
+    psi:torch.Tensor, # feature map [B,C,H,W]
+    m:torch.Tensor, # mask at psi's size [B,1,H,W], 1 = known
+    rows:torch.Tensor=None, # hole pixels to compute, bool, like m; None: all
+)->torch.Tensor: # psi_out [B,C,H,W]; 0 in hole pixels that are not among `rows`
+    "Eq. 1-5, without the matrix of scores."
+    wanted = m == 0 if rows is None else (m == 0) & rows
+    # [B,N,C], a pixel per row
+    x,m = (t.flatten(2).mT.contiguous() for t in (psi, m))
+    omegas = self.omega1,self.omega2,self.omega3
+    psi_p = pruned_attention(x, m, wanted.flatten(1), omegas, self.prune)
+    # eq. 5: psi_p is 0 where M is 1
+    return (m*x + psi_p).mT.unflatten(2, psi.shape[-2:])

@@ -41,6 +41,7 @@ def _check_size(im):
         raise Image.DecompressionBombError(f"{w}x{h} are more than the {limit} pixels "
                                            "that are opened.")
 
+# %% ../nbs/00_pictures.ipynb #00_pictures-08j
 def _check_header(im):
     "Refuse a TIFF that Pillow reads wrongly"
     # how many bits, how many colours, and whether each has a plane of its own
@@ -53,6 +54,7 @@ def _check_header(im):
         raise PictureError(f"it is grey of {bits} bits, which Pillow takes for a dark "
                            "one of 16: save it with 16 bits, white as 65535")
 
+# %% ../nbs/00_pictures.ipynb #00_pictures-08l
 def _open(file, head):
     "A picture of which the header has been read and found good"
     Image.init()
@@ -75,6 +77,7 @@ def _without_text(png):
         at = end
     return b''.join(parts)
 
+# %% ../nbs/00_pictures.ipynb #00_pictures-08p
 def _cicp(fmt, data):
     """Which colour space a PNG or an AVIF declares by numbers,
     as PNG's chunk cICP has them, or None"""
@@ -161,6 +164,7 @@ def to_8_bit(
                            "which number is white")
     return Image.fromarray((x/257).round().astype(np.uint8))
 
+# %% ../nbs/00_pictures.ipynb #00_pictures-11h
 def to_rgb(
     im:Image.Image, # any mode
 )->Image.Image: # mode RGB, upright, a new image
@@ -214,6 +218,7 @@ def _is_output(folder, names):
             if OUTPUTS[name] in f.read(10_000): return True
     return {'losses.png', 'inpainter.safetensors'} <= names
 
+# %% ../nbs/00_pictures.ipynb #00_pictures-14i
 def picture_files(
     folder, # searched with the folders in it, each real one once
 )->list: # paths, sorted; by their names alone

@@ -7,6 +7,7 @@ __all__ = ['ContextualAttention', 'ContextualNet']
 
 # %% ../../nbs/others/01_contextual.ipynb #01_contextual-03
 import torch
+from fastcore.basics import patch
 from torch import nn
 import torch.nn.functional as F
 from ..mpga import mask_like
@@ -48,37 +49,6 @@ class ContextualAttention(nn.Module):
         self.side = paste_side(patch, rate)
         self.before = (self.side-rate)//2
 
-    def patches(self,
-        x:torch.Tensor, # maps [B,C,H,W], multiples of the rate
-        outside:float=0., # what lies around them
-    )->tuple: # patches to match [B,N,C*K] and to paste [B,N,C*L]
-        "A pair of patches around each `rate`-th pixel."
-        r,p,a,b = self.rate,self.patch//2,self.before,self.side-self.rate-self.before
-        match = F.pad(x[...,::r,::r], (p,)*4, value=outside)
-        paste = F.pad(x, (a,b,a,b), value=outside)
-        return F.unfold(match, self.patch).mT,F.unfold(paste, self.side, stride=r).mT
-
-    def lay(self,
-        patches:torch.Tensor, # to paste [B,N,C*L]
-        size:tuple, # (H,W) of the map, multiples of the rate
-    )->torch.Tensor: # [B,C,H,W]
-        "On each pixel the mean of the patches that lie there."
-        (h,w),a,more = size,self.before,self.side-self.rate
-        def _sum(t): return F.fold(t.mT, (h+more,w+more), self.side, stride=self.rate)
-        mean = _sum(patches)/_sum(torch.ones_like(patches[:1]))
-        return mean[...,a:a+h,a:a+w]
-
-    def shares(self,
-        f:torch.Tensor, # patches to match [B,N,C*K]
-        clean:torch.Tensor, # which may be pasted [B,N] bool, some of each photo
-        size:tuple, # (h,w), N = h*w
-    )->torch.Tensor: # [B,N,N]; each row sums to 1
-        "What each place takes from each candidate."
-        f,clean = unit(f),clean[:,None]
-        s = products(self.scale*f, f).masked_fill(~clean, -torch.inf).softmax(-1)
-        s = propagate(s, size, self.fuse)*clean
-        return s/s.sum(-1, keepdim=True)
-
     def forward(self,
         psi:torch.Tensor, # feature map [B,C,H,W]
         mask:torch.Tensor, # M [B,1,H',W'] of any size, 1 = known
@@ -96,6 +66,43 @@ class ContextualAttention(nn.Module):
         out = self.lay(s.to(paste.dtype) @ paste, x.shape[-2:])[...,:h,:w]
         out = torch.where(some[:,None,None,None], out, psi)
         return (out,s) if attention else out
+
+# %% ../../nbs/others/01_contextual.ipynb #01_contextual-16b
+@patch
+def patches(self:ContextualAttention,
+    x:torch.Tensor, # maps [B,C,H,W], multiples of the rate
+    outside:float=0., # what lies around them
+)->tuple: # patches to match [B,N,C*K] and to paste [B,N,C*L]
+    "A pair of patches around each `rate`-th pixel."
+    r,p,a,b = self.rate,self.patch//2,self.before,self.side-self.rate-self.before
+    match = F.pad(x[...,::r,::r], (p,)*4, value=outside)
+    paste = F.pad(x, (a,b,a,b), value=outside)
+    return F.unfold(match, self.patch).mT,F.unfold(paste, self.side, stride=r).mT
+
+# %% ../../nbs/others/01_contextual.ipynb #01_contextual-16f
+@patch
+def lay(self:ContextualAttention,
+    patches:torch.Tensor, # to paste [B,N,C*L]
+    size:tuple, # (H,W) of the map, multiples of the rate
+)->torch.Tensor: # [B,C,H,W]
+    "On each pixel the mean of the patches that lie there."
+    (h,w),a,more = size,self.before,self.side-self.rate
+    def _sum(t): return F.fold(t.mT, (h+more,w+more), self.side, stride=self.rate)
+    mean = _sum(patches)/_sum(torch.ones_like(patches[:1]))
+    return mean[...,a:a+h,a:a+w]
+
+# %% ../../nbs/others/01_contextual.ipynb #01_contextual-16i
+@patch
+def shares(self:ContextualAttention,
+    f:torch.Tensor, # patches to match [B,N,C*K]
+    clean:torch.Tensor, # which may be pasted [B,N] bool, some of each photo
+    size:tuple, # (h,w), N = h*w
+)->torch.Tensor: # [B,N,N]; each row sums to 1
+    "What each place takes from each candidate."
+    f,clean = unit(f),clean[:,None]
+    s = products(self.scale*f, f).masked_fill(~clean, -torch.inf).softmax(-1)
+    s = propagate(s, size, self.fuse)*clean
+    return s/s.sum(-1, keepdim=True)
 
 # %% ../../nbs/others/01_contextual.ipynb #01_contextual-22d
 def rim_discount(

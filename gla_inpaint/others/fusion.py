@@ -8,6 +8,7 @@ __all__ = ['FusionBlock', 'FusionNet']
 # %% ../../nbs/others/07_fusion.ipynb #07_fusion-02
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn
 from ..generator import Conv, Generator
 from .partial import (
@@ -65,33 +66,37 @@ class FusionNet(Generator):
         self.up = nn.ModuleList(Conv(a+b, a) for a,b in pairs)
         self.fuse = nn.ModuleList(FusionBlock(a, masked) for a in c[:4])
 
-    def sizes(self,
-        x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 32
-        m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
-    )->list: # (fused, opacity, picture) at H/8, H/4, H/2 and H
-        "What each fusion block puts out."
-        maps,out = [torch.cat([x, m], 1)],[]
-        for conv in self.down: maps.append(conv(maps[-1]))
-        y = maps.pop()
-        for i in reversed(range(len(maps))):
-            y = self.up[i](torch.cat([double(y), maps[i]], 1))
-            if i < len(self.fuse):
-                out.append(self.fuse[i](y, *shrink_known(x, m, 2**i)))
-        return out
+# %% ../../nbs/others/07_fusion.ipynb #07_fusion-21b
+@patch
+def sizes(self:FusionNet,
+    x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 32
+    m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+)->list: # (fused, opacity, picture) at H/8, H/4, H/2 and H
+    "What each fusion block puts out."
+    maps,out = [torch.cat([x, m], 1)],[]
+    for conv in self.down: maps.append(conv(maps[-1]))
+    y = maps.pop()
+    for i in reversed(range(len(maps))):
+        y = self.up[i](torch.cat([double(y), maps[i]], 1))
+        if i < len(self.fuse):
+            out.append(self.fuse[i](y, *shrink_known(x, m, 2**i)))
+    return out
 
-    def fill(self,
-        x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 32
-        m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
-        truth:torch.Tensor=None, # whole photos [B,3,H,W], in training alone
-    )->tuple: # the second finest, at full size, and the result, each [B,3,H,W]
-        "The two finest are the pair; the others are compared with the truth here."
-        *coarse,first,result = (fused for fused,_,_ in self.sizes(x, m))
-        if truth is not None:
-            losses = dict(
-                scales=lambda: sum(
-                    F.l1_loss(c, F.avg_pool2d(truth, truth.shape[-1]//c.shape[-1]))
-                    for c in coarse),
-                style=lambda: style_loss(*map(random_features, (result, truth))),
-                tv=lambda: total_variation(result))
-            self.own = {k: losses[k]() for k in self.asked}
-        return F.interpolate(first, scale_factor=2., mode='bilinear'),result
+# %% ../../nbs/others/07_fusion.ipynb #07_fusion-21e
+@patch
+def fill(self:FusionNet,
+    x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 32
+    m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+    truth:torch.Tensor=None, # whole photos [B,3,H,W], in training alone
+)->tuple: # the second finest, at full size, and the result, each [B,3,H,W]
+    "The two finest are the pair; the others are compared with the truth here."
+    *coarse,first,result = (fused for fused,_,_ in self.sizes(x, m))
+    if truth is not None:
+        losses = dict(
+            scales=lambda: sum(
+                F.l1_loss(c, F.avg_pool2d(truth, truth.shape[-1]//c.shape[-1]))
+                for c in coarse),
+            style=lambda: style_loss(*map(random_features, (result, truth))),
+            tv=lambda: total_variation(result))
+        self.own = {k: losses[k]() for k in self.asked}
+    return F.interpolate(first, scale_factor=2., mode='bilinear'),result

@@ -7,6 +7,7 @@ __all__ = ['GatedConv', 'GatedNet']
 
 # %% ../../nbs/others/04_gated.ipynb #04_gated-03
 import torch
+from fastcore.basics import patch
 from torch import nn
 import torch.nn.functional as F
 from ..generator import Conv, UpConv2d, start_weights
@@ -33,19 +34,21 @@ class GatedConv(nn.Module):
         gates.mul_(.5)
         nn.init.zeros_(self.conv.bias)
 
-    def parts(self,
-        x:torch.Tensor, # [B,ci,H,W]
-    )->tuple: # features and gates, each [B,co,H',W']; gates in [0,1]
-        "The two factors."
-        features,gates = self.conv(x).chunk(2, 1)
-        return F.elu(features),gates.sigmoid()
-
     def forward(self,
         x:torch.Tensor, # [B,ci,H,W]
     )->torch.Tensor: # [B,co,H',W'], H' = H/stride
         "Features times gates."
         features,gates = self.parts(x)
         return features*gates
+
+# %% ../../nbs/others/04_gated.ipynb #04_gated-11b
+@patch
+def parts(self:GatedConv,
+    x:torch.Tensor, # [B,ci,H,W]
+)->tuple: # features and gates, each [B,co,H',W']; gates in [0,1]
+    "The two factors."
+    features,gates = self.conv(x).chunk(2, 1)
+    return F.elu(features),gates.sigmoid()
 
 # %% ../../nbs/others/04_gated.ipynb #04_gated-gatedupconv
 class GatedUpConv(GatedConv):

@@ -8,6 +8,7 @@ __all__ = ['PartialConv', 'PartialNet']
 # %% ../../nbs/others/02_partial.ipynb #02_partial-02
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn
 from ..gla import products
 from ..generator import Generator, composite, start_weights
@@ -27,14 +28,6 @@ class PartialConv(nn.Conv2d):
         start_weights(self.weight, .2)
         nn.init.zeros_(self.bias)
 
-    def share(self,
-        *masks:torch.Tensor, # one for each map, [B,1,H,W]
-    )->torch.Tensor: # [B,1,H',W'] in [0,1]
-        "Which part of each window is known, over all channels. Outside nothing is."
-        seen = [F.avg_pool2d(m.float(), self.kernel_size, self.stride, self.padding)
-                for m in masks]
-        return sum(c*s for c,s in zip(self.parts, seen))/sum(self.parts)
-
     def forward(self,
         *maps:tuple, # for each map (x [B,C_i,H,W], m [B,1,H,W])
     )->tuple: # y [B,co,H',W'], 0 where not known, and m' [B,1,H',W']
@@ -45,6 +38,16 @@ class PartialConv(nn.Conv2d):
         y = F.conv2d(x, self.weight, None, self.stride, self.padding)
         y = y*(known/share.clamp(min=1e-6))
         return y + known*self.bias.view(-1,1,1),known
+
+# %% ../../nbs/others/02_partial.ipynb #02_partial-17b
+@patch
+def share(self:PartialConv,
+    *masks:torch.Tensor, # one for each map, [B,1,H,W]
+)->torch.Tensor: # [B,1,H',W'] in [0,1]
+    "Which part of each window is known, over all channels. Outside nothing is."
+    seen = [F.avg_pool2d(m.float(), self.kernel_size, self.stride, self.padding)
+            for m in masks]
+    return sum(c*s for c,s in zip(self.parts, seen))/sum(self.parts)
 
 # %% ../../nbs/others/02_partial.ipynb #02_partial-style-1
 def gram(
@@ -113,14 +116,6 @@ def leaky(
     "The leaky ReLU of slope 0.2, as in our own layers."
     return F.leaky_relu(x, .2, inplace=True)
 
-# %% ../../nbs/others/02_partial.ipynb #02_partial-30b
-def _own_losses(filled, truth):
-    "The paper's losses, on random features in place of VGG-16"
-    maps,true = random_features(filled),random_features(truth)
-    return dict(
-        hole=F.l1_loss(filled, truth), features=sum(map(F.l1_loss, maps, true)),
-        style=style_loss(maps, true), tv=total_variation(filled))
-
 # %% ../../nbs/others/02_partial.ipynb #02_partial-31
 class PartialNet(Generator):
     "A U-Net of partial convolutions. One image, so both of the pair are the same."
@@ -136,22 +131,32 @@ class PartialNet(Generator):
         self.up = nn.ModuleList(PartialConv((b, a), a) for a,b in zip(c, c[1:]))
         with torch.no_grad(): self.up[0].weight.mul_(.1)
 
-    def fill(self,
-        x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 32
-        m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
-        truth:torch.Tensor=None, # whole photos [B,3,H,W], in training alone
-    )->tuple: # twice the result [B,3,H,W] in [-1,1], the whole image
-        "Down, then up with what was kept on the way."
-        maps = [(x, m)]
-        for conv in self.down:
-            y,known = conv(maps[-1])
-            maps.append((leaky(y), known))
-        y,known = maps.pop()
-        for conv,kept in zip(self.up[::-1], maps[::-1]):
-            y,known = conv((double(y), double(known)), kept)
-            if conv is not self.up[0]: y = leaky(y)
-        out = F.hardtanh(y)
-        if truth is not None and self.asked:
-            own = _own_losses(composite(out, truth, m), truth)
-            self.own = {k: own[k] for k in self.asked}
-        return out,out
+# %% ../../nbs/others/02_partial.ipynb #02_partial-30b
+def _own_losses(filled, truth):
+    "The paper's losses, on random features in place of VGG-16"
+    maps,true = random_features(filled),random_features(truth)
+    return dict(
+        hole=F.l1_loss(filled, truth), features=sum(map(F.l1_loss, maps, true)),
+        style=style_loss(maps, true), tv=total_variation(filled))
+
+# %% ../../nbs/others/02_partial.ipynb #02_partial-31d
+@patch
+def fill(self:PartialNet,
+    x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 32
+    m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+    truth:torch.Tensor=None, # whole photos [B,3,H,W], in training alone
+)->tuple: # twice the result [B,3,H,W] in [-1,1], the whole image
+    "Down, then up with what was kept on the way."
+    maps = [(x, m)]
+    for conv in self.down:
+        y,known = conv(maps[-1])
+        maps.append((leaky(y), known))
+    y,known = maps.pop()
+    for conv,kept in zip(self.up[::-1], maps[::-1]):
+        y,known = conv((double(y), double(known)), kept)
+        if conv is not self.up[0]: y = leaky(y)
+    out = F.hardtanh(y)
+    if truth is not None and self.asked:
+        own = _own_losses(composite(out, truth, m), truth)
+        self.own = {k: own[k] for k in self.asked}
+    return out,out

@@ -10,6 +10,7 @@ __all__ = ['ShortLongAttention', 'PluralisticNet']
 #| code-summary: "Imports"
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn
 from ..generator import Conv, Generator, UpConv, check_inputs, composite
 from ..losses import as_float, reconstruction_loss
@@ -68,13 +69,6 @@ class ShortLongAttention(nn.Module):
         self.gamma,self.alpha = (nn.Parameter(torch.zeros(())) for _ in range(2))
         self.join = Residual(2*c, c)
 
-    def weights(self,
-        decoded:torch.Tensor, # features of the decoder [B,C,H,W]
-    )->torch.Tensor: # beta [B,HW,HW]; each row sums to 1
-        "How much each place (row) takes from each other (column)."
-        q = self.query(decoded).flatten(2)
-        return (q.transpose(1, 2) @ q).softmax(-1)
-
     def forward(self,
         decoded:torch.Tensor, # features of the decoder [B,C,H,W]
         encoded:torch.Tensor, # features of the encoder, of the same shape
@@ -87,6 +81,15 @@ class ShortLongAttention(nn.Module):
         long = self.alpha*(1-m)*mix(encoded) + m*encoded
         return self.join(torch.cat([short, long], 1))
 
+# %% ../../nbs/others/06_pluralistic.ipynb #06_pluralistic-attention2
+@patch
+def weights(self:ShortLongAttention,
+    decoded:torch.Tensor, # features of the decoder [B,C,H,W]
+)->torch.Tensor: # beta [B,HW,HW]; each row sums to 1
+    "How much each place (row) takes from each other (column)."
+    q = self.query(decoded).flatten(2)
+    return (q.transpose(1, 2) @ q).softmax(-1)
+
 # %% ../../nbs/others/06_pluralistic.ipynb #06_pluralistic-encoder
 def level_channels(
     width:int, # channels of the first level
@@ -94,6 +97,7 @@ def level_channels(
     "Twice as many channels at half the size, up to four times the width."
     return [width*min(2**i, 4) for i in range(4)]
 
+# %% ../../nbs/others/06_pluralistic.ipynb #06_pluralistic-encoder2
 class Encoder(nn.Module):
     "Halves what is seen four times."
     def __init__(self,
@@ -129,6 +133,7 @@ class NormalHead(Residual):
         mean,raw = as_float(super().forward(features)).chunk(2, 1)
         return mean,F.softplus(raw) + .05
 
+# %% ../../nbs/others/06_pluralistic.ipynb #06_pluralistic-draw
 def draw(
     mean:torch.Tensor, # [B,C,H,W]
     sigma:torch.Tensor, # standard deviation, of the same shape
@@ -176,6 +181,7 @@ def divergences(
     return dict(posterior=normal_kl(*q, torch.zeros_like(sigma), sigma).mean(),
                 prior=normal_kl(*fixed, *p).mean())
 
+# %% ../../nbs/others/06_pluralistic.ipynb #06_pluralistic-known
 def known_alone(
     result:torch.Tensor, # of the generating path [B,3,H,W] in [-1,1]
     truth:torch.Tensor, # [B,3,H,W] in [-1,1]
@@ -199,46 +205,52 @@ class PluralisticNet(Generator):
         self.prior = nn.Sequential(*(Residual(c, c) for _ in range(6)), NormalHead(c))
         self.posterior = NormalHead(c)
 
-    def fill(self,
-        x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 16
-        m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
-        truth:torch.Tensor=None, # whole photos [B,3,H,W], in training alone
-        z:torch.Tensor=None, # standard normal noise [B,4*width,H/16,W/16]; None: mean
-    )->tuple: # in use twice the result; in training the reconstruction and a sample
-        "Without the truth: the mean, or the sample that the noise stands for."
-        if truth is not None: return self.paths(x, m, truth)
-        features = self.encoder(x, m)
-        mean,sigma = self.prior(features[1])
-        out = self.decoder(mean if z is None else mean + sigma*z, features, m)
-        return out,out
+# %% ../../nbs/others/06_pluralistic.ipynb #06_pluralistic-net4
+@patch
+def fill(self:PluralisticNet,
+    x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 16
+    m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+    truth:torch.Tensor=None, # whole photos [B,3,H,W], in training alone
+    z:torch.Tensor=None, # standard normal noise [B,4*width,H/16,W/16]; None: mean
+)->tuple: # in use twice the result; in training the reconstruction and a sample
+    "Without the truth: the mean, or the sample that the noise stands for."
+    if truth is not None: return self.paths(x, m, truth)
+    features = self.encoder(x, m)
+    mean,sigma = self.prior(features[1])
+    out = self.decoder(mean if z is None else mean + sigma*z, features, m)
+    return out,out
 
-    def paths(self,
-        x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 16
-        m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
-        truth:torch.Tensor, # whole photos [B,3,H,W]
-    )->tuple: # the reconstruction and a sample, each [B,3,H,W]
-        "The two paths of training, side by side. Their losses are left in `own`."
-        both = self.encoder(torch.cat([x, truth*(1-m)]), torch.cat([m, 1-m]))
-        features,(_,hidden) = zip(*(f.chunk(2) for f in both))
-        q,p = self.posterior(hidden),self.prior(features[1])
-        z = torch.cat([draw(*q), draw(*p)])
-        twice = [torch.cat([f, f]) for f in (*features, m)]
-        first,result = self.decoder(z, twice[:2], twice[2]).chunk(2)
-        self.own = divergences(q, p, m)
-        if 'known' in self.asked: self.own['known'] = known_alone(result, truth, m)
-        return first,result
+# %% ../../nbs/others/06_pluralistic.ipynb #06_pluralistic-net6
+@patch
+def paths(self:PluralisticNet,
+    x:torch.Tensor, # holed photos, 0 in the hole [B,3,H,W], multiples of 16
+    m:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+    truth:torch.Tensor, # whole photos [B,3,H,W]
+)->tuple: # the reconstruction and a sample, each [B,3,H,W]
+    "The two paths of training, side by side. Their losses are left in `own`."
+    both = self.encoder(torch.cat([x, truth*(1-m)]), torch.cat([m, 1-m]))
+    features,(_,hidden) = zip(*(f.chunk(2) for f in both))
+    q,p = self.posterior(hidden),self.prior(features[1])
+    z = torch.cat([draw(*q), draw(*p)])
+    twice = [torch.cat([f, f]) for f in (*features, m)]
+    first,result = self.decoder(z, twice[:2], twice[2]).chunk(2)
+    self.own = divergences(q, p, m)
+    if 'known' in self.asked: self.own['known'] = known_alone(result, truth, m)
+    return first,result
 
-    def sample(self,
-        holed:torch.Tensor, # [B,3,H,W] in [-1,1]; under the hole anything
-        mask:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
-        n:int=8, # how many
-    )->torch.Tensor: # [n,B,3,H,W] in [-1,1]; known pixels are the photo's
-        "Several fills of each photo. Raises `ValueError` as `check_inputs` does."
-        check_inputs(holed, mask)
-        (h,w),mask = holed.shape[-2:],mask.to(holed.dtype)
-        holed = holed.masked_fill(mask == 0, 0)
-        x,m = self.pad(holed),self.pad(mask)
-        features = self.encoder(x, m)
-        p = self.prior(features[1])
-        fills = [self.decoder(draw(*p), features, m)[...,:h,:w] for _ in range(n)]
-        return torch.stack([composite(f, holed, mask) for f in fills])
+# %% ../../nbs/others/06_pluralistic.ipynb #06_pluralistic-net10
+@patch
+def sample(self:PluralisticNet,
+    holed:torch.Tensor, # [B,3,H,W] in [-1,1]; under the hole anything
+    mask:torch.Tensor, # M [B,1,H,W], 1 = known, 0 = hole
+    n:int=8, # how many
+)->torch.Tensor: # [n,B,3,H,W] in [-1,1]; known pixels are the photo's
+    "Several fills of each photo. Raises `ValueError` as `check_inputs` does."
+    check_inputs(holed, mask)
+    (h,w),mask = holed.shape[-2:],mask.to(holed.dtype)
+    holed = holed.masked_fill(mask == 0, 0)
+    x,m = self.pad(holed),self.pad(mask)
+    features = self.encoder(x, m)
+    p = self.prior(features[1])
+    fills = [self.decoder(draw(*p), features, m)[...,:h,:w] for _ in range(n)]
+    return torch.stack([composite(f, holed, mask) for f in fills])
