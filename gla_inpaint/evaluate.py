@@ -58,6 +58,8 @@ def _write_hole(folder, bucket, i, size, seed):
     return dict(file=file, ratio=hole_ratio(hole), sha256=file_sha(folder/file))
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-08b
+#| code-fold: true
+#| code-summary: "Draw a set"
 def _draw_set(folder, about):
     "All holes of a set: {bucket: entries of the manifest}"
     n,size,seed = about['n'],about['size'],about['seed']
@@ -67,6 +69,8 @@ def _draw_set(folder, about):
     return holes
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-08b2
+#| code-fold: true
+#| code-summary: "Write it, whole or not at all"
 def _write_set(folder, about):
     "Write a hole set; `about` has n, size and seed"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +84,8 @@ def _write_set(folder, about):
         new.rename(folder)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-10
+#| code-fold: true
+#| code-summary: "Read a manifest"
 def _read_manifest(folder):
     "The manifest, and (path, sha256) of each hole"
     try:
@@ -106,6 +112,8 @@ def load_holes(
     return manifest
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-10b
+#| code-fold: true
+#| code-summary: "Make a set, or verify the one that is there"
 def make_holes(
     folder, # to hold the set
     n:int=1000, # holes in each bucket
@@ -128,6 +136,8 @@ def make_holes(
     return manifest
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-15
+#| code-fold: true
+#| code-summary: "Find the photos"
 def _pictures(folder, skip):
     "Files that are named like pictures, sorted, but for those in the folders `skip`"
     skip = {Path(s).resolve() for s in skip}
@@ -151,6 +161,8 @@ def _pair_up(files, manifest, n=None):
     return list(zip(files, zip(*manifest['holes'].values())))[:n]
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-15c
+#| code-fold: true
+#| code-summary: "Read a photo at the size of its hole"
 @lru_cache(maxsize=1)
 def _load_truth(path, size, cut=True):
     """A photo [1,3,H,W] in [-1,1], cropped to `size` (height, width), and by how much
@@ -169,6 +181,8 @@ def _load_mask(path):
     return mask_from_hole(read_hole(hole, hole.size))[None]
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-15e
+#| code-fold: true
+#| code-summary: "Files by name"
 def _names(files, root):
     "Files by name: path within the folder, without suffix, accents spelt in one way"
     found = {}
@@ -180,6 +194,8 @@ def _names(files, root):
     return found
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-15e2
+#| code-fold: true
+#| code-summary: "Match the names"
 def _match(photos, holes):
     "(photo, hole), sorted, where the names fit; both are of `_names`"
     pairs = []
@@ -190,6 +206,8 @@ def _match(photos, holes):
     return sorted(pairs)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-15e3
+#| code-fold: true
+#| code-summary: "Pair them, and say what is left out"
 def _pair_by_name(files, holes, root=None, skip=()):
     "Each hole with the photo that it is named after. `InpaintError` for none."
     photos,found = _names(files, root),_names(_pictures(holes, skip), holes)
@@ -243,7 +261,9 @@ def _to_uint8(img):
     x = (img[0].detach().float().cpu()+1)*127.5
     return x.round().clamp(0, 255).byte().permute(1,2,0).numpy()
 
-# %% ../nbs/12_evaluate.ipynb #12_evaluate-17f2
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-17cv
+#| code-fold: true
+#| code-summary: "Import OpenCV, or say how to get it"
 def _opencv():
     try: import cv2
     except ImportError:
@@ -251,6 +271,7 @@ def _opencv():
             "'gla_inpaint[baselines]', or leave them out with --without") from None
     return cv2
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-17f2
 def opencv_fill(
     holed:Tensor, # [1,3,H,W] in [-1,1]
     mask:Tensor, # [1,1,H,W], 1 = known
@@ -262,7 +283,9 @@ def opencv_fill(
     filled = cv2.inpaint(_to_uint8(holed), hole, 3, getattr(cv2, how))
     return to_tensor(Image.fromarray(filled))[None]
 
-# %% ../nbs/12_evaluate.ipynb #12_evaluate-17p
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-17pm
+#| code-fold: true
+#| code-summary: "Import PyPatchMatch, or say how to get it"
 def _patchmatch():
     try: import patchmatch
     except ImportError:
@@ -273,6 +296,7 @@ def _patchmatch():
         "--no-deps PyPatchMatch")
     return patchmatch
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-17p
 def patchmatch_fill(
     holed:Tensor, # [1,3,H,W] in [-1,1]
     mask:Tensor, # [1,1,H,W], 1 = known
@@ -375,6 +399,8 @@ def score(
     return filled,dict(zip(scores, values)) | dict(seconds=seconds)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-26
+#| code-fold: true
+#| code-summary: "The columns"
 # the columns of numbers, in the units of `inpaint_metrics`
 _SCORES = ('l1', 'l2', 'ssim', 'psnr', 'lpips',
            'hole_l1', 'hole_l2', 'hole_ssim', 'hole_psnr', 'seconds')
@@ -385,6 +411,8 @@ _COLUMNS = ('bucket', 'photo', 'hole', 'method', *_SCORES, 'zoom', 'made_by',
             'photo_sha256', 'hole_sha256', 'measured_by')
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-26d
+#| code-fold: true
+#| code-summary: "Drop a line that was cut short"
 def _mend(path):
     """Start the file with its header, or drop a last line that was cut short.
     `InpaintError` for another kind of file."""
@@ -409,6 +437,8 @@ def read_rows(
     return rows.drop_duplicates(list(_KEY), keep='last')
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-26d3
+#| code-fold: true
+#| code-summary: "Append rows, and wait for the disk"
 def _add_rows(path, rows):
     "Append dicts with `_COLUMNS`, and flush them to the disk"
     try:
@@ -422,6 +452,8 @@ def _add_rows(path, rows):
                       "command goes on from there") from e
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-26b
+#| code-fold: true
+#| code-summary: "Hash the code that measures"
 # modules without a part in cropping, filling and measuring; a new one counts
 _APART = '_modidx demo discriminator draw hub learner train'.split()
 
@@ -437,6 +469,8 @@ def _code_sha(package=None):
     return sha256(b''.join(parts)).hexdigest()
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-26b2
+#| code-fold: true
+#| code-summary: "Name the machine"
 def hardware()->str: # such as "2 thread(s) of ..."
     "What this machine computes with, by name."
     if torch.cuda.is_available(): return torch.cuda.get_device_name()
@@ -497,6 +531,8 @@ def summarise(
     return table.dropna(subset='mean')
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-32b
+#| code-fold: true
+#| code-summary: "The layout of the paper"
 def paper_layout(
     table:pd.DataFrame, # of `summarise`, one region
     cell:str='{mean:.{d}f} ±{half:.{d}f}', # of one number, with d digits
@@ -544,6 +580,8 @@ def _as_markdown(table):
     return '\n'.join(lines)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-36
+#| code-fold: true
+#| code-summary: "Read weights without running code"
 def _weights_only(path):
     "The state dict in a weight file, and its SHA-256; no code in the file is run"
     try: return torch.load(path, map_location='cpu', weights_only=True),file_sha(path)
@@ -555,6 +593,8 @@ def _weights_only(path):
                            f"({type(e).__name__})") from e
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-362
+#| code-fold: true
+#| code-summary: "Keep torchmetrics from downloading"
 def _lpips_net(state):
     "torchmetrics' LPIPS, with AlexNet's weights where torchvision looks for them"
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
@@ -569,6 +609,8 @@ def _lpips_net(state):
         finally: torch.hub.set_dir(home)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-363
+#| code-fold: true
+#| code-summary: "LPIPS from a local file"
 def local_lpips(
     path, # torchvision's AlexNet weights, alexnet-owt-7be5be79.pth
     device='cpu', # to compute on
@@ -585,6 +627,8 @@ def local_lpips(
     return f'lpips {sha[:8]}',lambda a,b: lpips(seen(a), seen(b)).item()
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-36b
+#| code-fold: true
+#| code-summary: "Inception from a local file"
 def local_inception(
     path, # torch-fidelity's weights-inception-2015-12-05-6726825d.pth
 )->nn.Module: # [B,3,H,W] uint8 -> features [B,2048]
@@ -618,6 +662,8 @@ def fid_of(
     return fid.compute().item() if fid.real_features_num_samples > 1 else math.nan
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-40a
+#| code-fold: true
+#| code-summary: "Work with a hole set"
 def _list_work(pairs, buckets, failed):
     "A dict for each photo and hole of `_pair_up`; `failed` gets {photo: why}"
     work = []
@@ -629,6 +675,8 @@ def _list_work(pairs, buckets, failed):
     return work
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-40a2
+#| code-fold: true
+#| code-summary: "Work with your own holes"
 def _list_own_work(pairs, folder, failed):
     "The same for `_pair_by_name`, in ten buckets; such photos are not cropped"
     work = []
@@ -643,6 +691,8 @@ def _list_own_work(pairs, folder, failed):
     return work
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-45c
+#| code-fold: true
+#| code-summary: "Own holes"
 def _own_holes(files, holes, root, out, n, failed):
     "Work with holes that are named after the photos"
     pairs = _pair_by_name(files, holes, root, (out,))[:n]
@@ -651,6 +701,8 @@ def _own_holes(files, holes, root, out, n, failed):
     return _list_own_work(pairs, holes, failed),about
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-45c2
+#| code-fold: true
+#| code-summary: "A hole set"
 def _hole_set(files, holes, n, failed):
     "Work with a hole set"
     manifest = load_holes(holes)
@@ -662,6 +714,8 @@ def _hole_set(files, holes, n, failed):
     return _list_work(pairs, list(manifest['holes']), failed),about
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-45c3
+#| code-fold: true
+#| code-summary: "Whichever it is"
 def _find_work(photos, holes, out, n, failed):
     "The work, and a dict about it: photos, n, size, seed, manifest_sha256"
     folder = Path(photos) if isinstance(photos, (str, Path)) else None
@@ -700,6 +754,8 @@ def _measure_all(work, path, failed, **kwargs):
         else: _add_rows(path, rows)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-40
+#| code-fold: true
+#| code-summary: "Keep the features of a picture"
 class _Features:
     "The Inception features of pictures, a file each, for FID"
     def __init__(self, folder, weights):
@@ -728,12 +784,16 @@ def _truth_key(key):
     return *key[:2],'truth',key[-1]
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-45
+#| code-fold: true
+#| code-summary: "The keys of rows"
 def _row_keys(item, methods, by):
     "method -> the `_KEY` of its row"
     what = item['photo_sha256'],item['hole_sha256']
     return {name: (*what, name, label, by) for name,(label,_) in methods.items()}
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-452
+#| code-fold: true
+#| code-summary: "What has no row"
 def _missing_work(work, methods, path, by, features=None):
     "(item, {method: its key}), those without a row"
     done = set(read_rows(path)[list(_KEY)].itertuples(index=False, name=None))
@@ -747,6 +807,8 @@ def _missing_work(work, methods, path, by, features=None):
     return todo
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-45d
+#| code-fold: true
+#| code-summary: "This run's rows"
 def _rows_of(path, work, methods, by, failed):
     "The rows of this run, with today's paths. OSError where there is none."
     photo = {k: item['photo'] for item in work
@@ -766,6 +828,8 @@ def _rows_of(path, work, methods, by, failed):
     return rows
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-41
+#| code-fold: true
+#| code-summary: "FID of one bucket"
 def _fid_row(features, bucket, method, g):
     "FID of one bucket and method, against the photos as they were cropped"
     keys = list(g[list(_KEY)].itertuples(index=False, name=None))
@@ -775,6 +839,8 @@ def _fid_row(features, bucket, method, g):
                 mean=value, low=math.nan, high=math.nan, made_by=g.made_by.iloc[0])
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-412
+#| code-fold: true
+#| code-summary: "Add it to the table"
 def _add_fid(table, rows, features):
     "The table of `summarise` with rows for FID"
     cells = list(table[['bucket','method']].drop_duplicates().itertuples(index=False))
@@ -812,6 +878,8 @@ def example_grid(
     return fig
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-44a
+#| code-fold: true
+#| code-summary: "Write the table in three formats"
 def _write_results(out, table, about):
     "Write the table as CSV, Markdown and JSON, each whole or not at all"
     title = f"# {about['photos']}, holes {about['holes']}, weights {about['weights']}"
@@ -825,6 +893,8 @@ def _write_results(out, table, about):
             tmp.write_text(text, encoding='utf-8', errors='surrogateescape')
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-44a2
+#| code-fold: true
+#| code-summary: "Versions, enlarged photos, LPIPS"
 def _versions():
     "What computed here, and when"
     now = datetime.now().isoformat(timespec='seconds')
@@ -844,6 +914,22 @@ def _with_lpips(methods, weights, device):
     label,lpips = local_lpips(weights, device)
     return lpips,{name: (f'{made} {label}', fill)
                   for name,(made,fill) in methods.items()}
+
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-44m
+def _measure_missing(work, path, by, failed, methods, features, **how):
+    "Measure what has no row yet, and say how much was done before"
+    todo = _missing_work(work, methods, path, by, features)
+    print(f"{len(work)-len(todo)} of {len(work)} done before", flush=True)
+    _measure_all(todo, path, failed, methods=methods, features=features, **how)
+
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-44s
+def _write_all(out, rows, about, methods, holes, features):
+    "The table of a run's rows, written with three pictures"
+    table = summarise(rows)
+    if features: table = _add_fid(table, rows, features)
+    write_figure(example_grid(rows, methods, holes), out/'examples.png')
+    _write_results(out, table, about)
+    return table
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-44b
 def evaluate(
@@ -870,20 +956,13 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     features,path = _Features(out/'features', fid) if fid else None,out/'rows.csv'
 
-    todo = _missing_work(work, methods, path, by, features)
-    print(f"{len(work)-len(todo)} of {len(work)} done before", flush=True)
-    _measure_all(todo, path, failed, methods=methods, holes=holes, lpips=lpips,
-                 features=features, device=device)
-
+    how = dict(methods=methods, holes=holes, features=features)
+    _measure_missing(work, path, by, failed, lpips=lpips, device=device, **how)
     rows = _rows_of(path, work, methods, by, failed)
     about |= dict(enlarged=_count_enlarged(rows), holes=str(holes), weights=sha,
                   label=net.label, trained_at=net.size) | _versions()
-    table = summarise(rows)
-    if features: table = _add_fid(table, rows, features)
-    write_figure(example_grid(rows, methods, holes), out/'examples.png')
     about['failed'] = {k: str(v) for k,v in failed.items()}
-    _write_results(out, table, about)
-    return table,failed
+    return _write_all(out, rows, about, **how),failed
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-54
 #| code-fold: true
@@ -901,10 +980,8 @@ def _size(text):
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-542
 #| code-fold: true
-#| code-summary: "The options"
-def _parser():
-    p = argparse.ArgumentParser('gla_evaluate', description="Make hole sets, fill them "
-        "in photos with the network and with methods that need none, and measure.")
+#| code-summary: "The options: photos and holes"
+def _add_holes(p):
     p.add_argument('photos', metavar='PHOTOS', nargs='?', type=Path,
         help="folder of photos")
     p.add_argument('--holes', metavar='DIR', type=Path, help="hole set, or folder of "
@@ -917,6 +994,11 @@ def _parser():
         help="of the holes to make (default: 512x680)")
     p.add_argument('--seed', type=int,
         help="of the holes to make, or of the photos to choose (default: 0)")
+
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-542m
+#| code-fold: true
+#| code-summary: "Methods, weights, results"
+def _add_methods(p):
     p.add_argument('--dataset', choices=_DATASETS,
         help="PHOTOS is the root of this dataset: measure on its test photos")
     p.add_argument('--weights', metavar='W', type=Path, help="weights to use, "
@@ -932,6 +1014,15 @@ def _parser():
         help="torch-fidelity's Inception weights, for FID")
     p.add_argument('--out', metavar='DIR', type=Path,
         help="folder to write to, and to go on from (default: results)")
+
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-542p
+#| code-fold: true
+#| code-summary: "All of them"
+def _parser():
+    p = argparse.ArgumentParser('gla_evaluate', description="Make hole sets, fill them "
+        "in photos with the network and with methods that need none, and measure.")
+    _add_holes(p)
+    _add_methods(p)
     return p
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-54a
@@ -955,6 +1046,9 @@ def _check_args(p, args):
     if idle and not args.photos:
         p.error(f"--{' --'.join(idle)}: give PHOTOS to measure on")
 
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-54p
+#| code-fold: true
+#| code-summary: "From a line to arguments"
 def _parse_args(argv):
     p = _parser()
     args = p.parse_args(argv)
@@ -998,6 +1092,8 @@ def _report(table, failed, args):
                      + (rest if len(failed) > 20 else ''), file=sys.stderr)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-54d
+#| code-fold: true
+#| code-summary: "Make a hole set, from the command"
 def _make(args):
     "Make a hole set, or verify it, and say so"
     size = args.size or (512,680)
@@ -1007,6 +1103,8 @@ def _make(args):
           f"{h}x{w}, seed {manifest['seed']}")
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-54d2
+#| code-fold: true
+#| code-summary: "Measure, from the command"
 def _run(args):
     "Measure, and print the tables: exit status"
     photos = args.photos

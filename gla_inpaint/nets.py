@@ -40,6 +40,7 @@ def width_near(
     return width if width == 2 or size-n < n-below else width-2
 
 # %% ../nbs/08_nets.ipynb #08_nets-14
+# name: module and class in this package
 NETS = dict(
     gla='generator:Inpainter',
     contextual='others.contextual:ContextualNet',
@@ -49,7 +50,7 @@ NETS = dict(
     pluralistic='others.pluralistic:PluralisticNet',
     edge='others.edge:EdgeNet',
     fusion='others.fusion:FusionNet',
-) # name: module and class in this package
+)
 
 # %% ../nbs/08_nets.ipynb #08_nets-net-class
 def net_class(
@@ -62,8 +63,10 @@ def net_class(
     return getattr(import_module(f'gla_inpaint.{module}'), kind)
 
 # %% ../nbs/08_nets.ipynb #08_nets-17
-WORDS = CANDIDATES # strings that a setting may be
-MOST = 1024 # of a whole number, such as a width
+# strings that a setting may be
+WORDS = CANDIDATES
+# the largest whole number, such as a width
+MOST = 1024
 
 def _fits(value, usual):
     "Is it of the kind of the usual value, and within bounds?"
@@ -73,6 +76,7 @@ def _fits(value, usual):
     if isinstance(usual, float): return number and 0 <= value <= 1e4
     return isinstance(value, str) and value in WORDS
 
+# %% ../nbs/08_nets.ipynb #08_nets-17check
 def check_settings(
     kind:type, # a subclass of `Generator`
     settings:dict, # some of its arguments
