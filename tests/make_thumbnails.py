@@ -51,10 +51,10 @@ def first(seed):
     rows = []
     for i,name in enumerate(HELD_OUT):
         photo,hole = crop_photo(sample_photos()[name], (256,256)),hole_of_ratio((256,256), (.15,.25), seed+i)
-        truth,filled = to_tensor(photo),to_tensor(inpaint(photo, hole))
-        fine = to_tensor(inpaint(photo, hole, detail=True))
+        truth,filled = to_tensor(photo),to_tensor(inpaint(photo, hole, detail=False))
+        fine = to_tensor(inpaint(photo, hole))
         rows.append([truth.masked_fill(torch.from_numpy(hole), 1), filled, fine, truth])
-    return show_rows(rows, ('photo with a hole', 'filled', 'with detail', 'as it was'), size=2.4)
+    return show_rows(rows, ('photo with a hole', 'the network', 'with detail', 'as it was'), size=2.4)
 
 
 if __name__ == '__main__':
