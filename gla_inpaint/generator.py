@@ -22,7 +22,7 @@ def start_weights(
 ):
     """Mostly an orthogonal centre tap, and Kaiming weights around it: variances pass
     through, pixels stay where they are."""
-    # a shape without memory
+    # a meta tensor has a shape and no numbers
     if weight.is_meta: return
     co,ci,k,_ = weight.shape
     nn.init.kaiming_normal_(weight, a=a)
