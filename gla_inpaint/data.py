@@ -126,7 +126,7 @@ def recolour(
 
 # %% ../nbs/01_data.ipynb #01_data-33
 #| code-fold: true
-#| code-summary: "What is a size"
+#| code-summary: "Check the size"
 def to_pair(
     size, # pixels, or (height, width)
 )->tuple: # (height, width)

@@ -353,7 +353,7 @@ def background(
 
 # %% ../nbs/03_gla.ipynb #03_gla-43l
 #| code-fold: true
-#| code-summary: "What the module refuses"
+#| code-summary: "Check the settings"
 def _check_patches(patch, rate, candidates):
     "ValueError for settings that have no meaning."
     if candidates not in CANDIDATES:
