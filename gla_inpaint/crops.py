@@ -38,6 +38,8 @@ def _company(low, high, side):
     return best
 
 # %% ../nbs/09_crops.ipynb #09_crops-find
+#| code-fold: true
+#| code-summary: "The room that each hole needs"
 def _rooms(labels, size):
     """Of each connected hole: the room it needs, from `low` to `high` [N,2],
     and the side [N] of its crop."""
@@ -80,6 +82,8 @@ def shrink(
     return _resize(img*mask, size)/share.clamp(min=1e-9),known.to(img)
 
 # %% ../nbs/09_crops.ipynb #09_crops-size
+#| code-fold: true
+#| code-summary: "The size to work at"
 def _work_size(h, w, size):
     """(height, width) that the network is to see: the longer side becomes `size`;
     without one the crop stays as it is, up to 512."""
@@ -92,6 +96,8 @@ def _pad(x):
     return F.pad(x, (0, max(0, 16-w), 0, max(0, 16-h)))
 
 # %% ../nbs/09_crops.ipynb #09_crops-predict
+#| code-fold: true
+#| code-summary: "What the network paints"
 def _paint(net, img, mask):
     "What a network paints in a small picture, everywhere, at its own dtype and device"
     weight,(h,w) = next(net.parameters()),mask.shape[2:]

@@ -27,12 +27,15 @@ def _row_ends(y, a, b, r):
     "Left and right end, in rows with centres y, of a disc that moves from a to b"
     (dx,dy),h = b-a,y-a[1]
     lean = r*dx/max(np.hypot(dx, dy), 1e-12)
-    if not dy: dy,lean = 1e-12,2*lean # a level way: the ends are on the caps
+    # a level way: the ends are on the caps
+    if not dy: dy,lean = 1e-12,2*lean
     lowest,highest = np.sort([(h-r-1e-9)/dy, (h+r+1e-9)/dy], axis=0).clip(0, 1)
-    for side in (-1, 1): # left, right
+    # left, right
+    for side in (-1, 1):
         t = ((h + side*lean*np.sign(dy))/dy).clip(lowest, highest)
         reach = np.sqrt(np.maximum(0, r*r - (h-t*dy)**2))
-        yield a[0] + t*dx + side*(reach + 1e-9) # a pixel on the very edge is in
+        # a pixel on the very edge is in
+        yield a[0] + t*dx + side*(reach + 1e-9)
 
 # %% ../nbs/10_draw.ipynb #10_draw-10b
 def _whole(first, last, n):
@@ -75,7 +78,10 @@ def draw_stroke(
     return hole & ~area if tool == 'eraser' else hole | area
 
 # %% ../nbs/10_draw.ipynb #10_draw-16
-FAR,MANY = 1_000_000,100_000  # pixels and points that no real stroke has
+#| code-fold: true
+#| code-summary: "What a number is"
+# pixels and points that no real stroke has
+FAR,MANY = 1_000_000,100_000
 
 def _check(good, why):
     if not good: raise InpaintError(why)
@@ -115,6 +121,8 @@ def hole_to_png(
     return out.getvalue()
 
 # %% ../nbs/10_draw.ipynb #10_draw-19p
+#| code-fold: true
+#| code-summary: "Back from the picture"
 def png_to_hole(
     png:bytes, # from `hole_to_png`
 )->np.ndarray: # [H,W] bool
@@ -149,6 +157,8 @@ class History:
         if self.future: self.past.append(self.now); self.now = self.future.pop()
 
 # %% ../nbs/10_draw.ipynb #10_draw-25
+#| code-fold: true
+#| code-summary: "A copy for the eye"
 # longer side of the copy that the browser shows, in pixels
 VIEW = 1600
 
@@ -165,6 +175,8 @@ def to_jpeg(
     return out.getvalue()
 
 # %% ../nbs/10_draw.ipynb #10_draw-25t
+#| code-fold: true
+#| code-summary: "The hole for the eye"
 def _thin(hole):
     "The hole for the eye: every k-th pixel, so that `VIEW` is enough"
     k = -(-max(hole.shape)//VIEW)
@@ -219,6 +231,8 @@ def _stoppable(net, stop):
         for hook in hooks: hook.remove()
 
 # %% ../nbs/10_draw.ipynb #10_draw-38d
+#| code-fold: true
+#| code-summary: "The controls"
 _BUTTONS = dict(undo='Undo', redo='Redo', clear='Clear', fill='Fill', cancel='Cancel',
                 keep='Keep', save='Save', download='Download')
 
@@ -260,6 +274,8 @@ class HoleDrawer(widgets.VBox):
         self._show()
 
 # %% ../nbs/10_draw.ipynb #10_draw-40conn
+#| code-fold: true
+#| code-summary: "Tie them"
 @patch
 def _connect(self:HoleDrawer):
     "Tie buttons and messages to what they do"
@@ -315,6 +331,8 @@ def _say(self:HoleDrawer, text, state='ready'):
     self.canvas.status,self.canvas.state = text,state
 
 # %% ../nbs/10_draw.ipynb #10_draw-42s
+#| code-fold: true
+#| code-summary: "The size of the photo and the brush"
 @patch
 def _show_size(self:HoleDrawer):
     "Another photo: another brush, and nothing is looked at"
@@ -324,6 +342,8 @@ def _show_size(self:HoleDrawer):
     canvas.brush = max(2, min(max(w, h)//16, min(w, h)//10))
 
 # %% ../nbs/10_draw.ipynb #10_draw-42a
+#| code-fold: true
+#| code-summary: "The part that is looked at"
 @patch
 def _show_near(self:HoleDrawer):
     "The part that is looked at, larger than the copies for the eye have it"
@@ -338,6 +358,8 @@ def _show_near(self:HoleDrawer):
     self.canvas.near_hole = dict(box=box, hole=hole_to_png(_thin(self._hole[t:b,l:r])))
 
 # %% ../nbs/10_draw.ipynb #10_draw-42n
+#| code-fold: true
+#| code-summary: "The answer"
 @patch
 def _answer(self:HoleDrawer, number, hole=None):
     "Message `number` was seen, and this is the hole"
@@ -407,6 +429,8 @@ def receive(self:HoleDrawer,
     with self._turn: self._answer(number)
 
 # %% ../nbs/10_draw.ipynb #10_draw-44b
+#| code-fold: true
+#| code-summary: "Put a file together"
 @patch
 def _collect(self:HoleDrawer, msg, buffers):
     "Put the pieces of a file together, and use it when it is whole"
@@ -419,6 +443,8 @@ def _collect(self:HoleDrawer, msg, buffers):
     (self.load if msg['kind'] == 'load' else self.open_photo)(data)
 
 # %% ../nbs/10_draw.ipynb #10_draw-44l
+#| code-fold: true
+#| code-summary: "The part that the browser looks at"
 @patch
 def _look_at(self:HoleDrawer, msg):
     "The browser shows this part larger than its copy has it"
@@ -450,6 +476,8 @@ def clear(self:HoleDrawer):
     with self._trying(), self._turn: self._change(np.zeros_like(self._hole))
 
 # %% ../nbs/10_draw.ipynb #10_draw-46b
+#| code-fold: true
+#| code-summary: "Load a hole"
 @patch
 def load(self:HoleDrawer,
     hole, # as for `inpaint`, or empty
@@ -460,6 +488,8 @@ def load(self:HoleDrawer,
         self._change(read_hole(hole, self.photo.size, resize_hole, check=False))
 
 # %% ../nbs/10_draw.ipynb #10_draw-46c
+#| code-fold: true
+#| code-summary: "Open another photo"
 @patch
 def open_photo(self:HoleDrawer,
     photo, # as for `inpaint`
@@ -524,6 +554,8 @@ def keep(self:HoleDrawer):
         self._change(self._hole & ~done, photo=result)
 
 # %% ../nbs/10_draw.ipynb #10_draw-48c
+#| code-fold: true
+#| code-summary: "Hole and result"
 @patch
 def _pictures(self:HoleDrawer):
     "Hole and, if there is one, result: of this hole, or what was kept of others"
@@ -534,6 +566,8 @@ def _pictures(self:HoleDrawer):
     return found
 
 # %% ../nbs/10_draw.ipynb #10_draw-48s
+#| code-fold: true
+#| code-summary: "Save"
 @patch
 def save(self:HoleDrawer,
     folder='.', # where to
@@ -548,6 +582,8 @@ def save(self:HoleDrawer,
         return list(pictures)
 
 # %% ../nbs/10_draw.ipynb #10_draw-48d2
+#| code-fold: true
+#| code-summary: "Download"
 @patch
 def download(self:HoleDrawer):
     "Hand the browser the result as a file, or the hole where nothing has been filled"

@@ -29,6 +29,8 @@ def _avif_bits(data):
     return max([12 if f & 32 else 10 if f & 64 else 8 for f in flags], default=8)
 
 # %% ../nbs/09_files.ipynb #09_files-bitsb
+#| code-fold: true
+#| code-summary: "How many bits a file has"
 def _bits(im):
     "Bits per colour in the file. The tiles tell, until they are decoded."
     if im.mode.startswith('I') or not getattr(im, 'tile', None): return 8
@@ -43,6 +45,8 @@ def _bits(im):
     return 16 if ';16' in str(args) else 8
 
 # %% ../nbs/09_files.ipynb #09_files-open
+#| code-fold: true
+#| code-summary: "Modes that we let through"
 # Pillow's modes that are read and given back
 MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16', 'I;16B')
 
@@ -62,6 +66,8 @@ def _check_mode(im, exact):
         raise InpaintError(f"it has no pixels: its size is {im.width}x{im.height}")
 
 # %% ../nbs/09_files.ipynb #09_files-openb
+#| code-fold: true
+#| code-summary: "From an array, or lazily from a file"
 def _image_of_array(a):
     "PIL image of bool or uint16 [H,W], or uint8 [H,W] or [H,W,C] of 2 to 4 channels"
     if a.ndim == 3 and a.shape[2] == 1: a = a[...,0]
@@ -81,6 +87,8 @@ def _lazy_image(src):
     return open_picture(src)
 
 # %% ../nbs/09_files.ipynb #09_files-openc
+#| code-fold: true
+#| code-summary: "What to say of a damaged file"
 def _why_not(e):
     "What is wrong with a picture that could not be opened"
     if isinstance(e, (InpaintError, PictureError)): return f': {e}'
@@ -153,6 +161,8 @@ def _values(rgb, mode):
     return np.round(grey*(65535 if mode.startswith('I;16') else 255))
 
 # %% ../nbs/09_files.ipynb #09_files-out
+#| code-fold: true
+#| code-summary: "The colours of a palette, and values beside a key"
 def _palette_colours(im):
     "Red, green, blue and alpha of each index of a palette: [K,4] in [0,1]"
     n = len(im.getpalette() or [])//3
@@ -200,6 +210,8 @@ def paste(
 _KEPT = 'icc_profile', 'transparency', 'dpi', 'gamma', 'chromaticity', 'srgb', 'cicp'
 
 # %% ../nbs/09_files.ipynb #09_files-pasteb
+#| code-fold: true
+#| code-summary: "A photo with other pixels"
 def with_pixels(
     im:Image.Image, # the photo
     pixels:np.ndarray, # what `np.array(im)` gave, changed
@@ -213,6 +225,8 @@ def with_pixels(
     return out
 
 # %% ../nbs/09_files.ipynb #09_files-save
+#| code-fold: true
+#| code-summary: "Colour space in a PNG"
 # files that `save_photo` writes, and Pillow's options for them
 SAVED_AS = {'.png': {}, '.tif': {}, '.tiff': {},
             '.jpg': dict(quality=95), '.jpeg': dict(quality=95)}
@@ -229,6 +243,8 @@ def _colour_chunks(info):
     return chunks
 
 # %% ../nbs/09_files.ipynb #09_files-saveb
+#| code-fold: true
+#| code-summary: "Options that keep what can be kept"
 def _how(im, out):
     "Options for `Image.save` that keep what can be kept; warns of what is lost"
     suffix = out.suffix.lower()
@@ -244,6 +260,8 @@ def _how(im, out):
     return how | SAVED_AS[suffix]
 
 # %% ../nbs/09_files.ipynb #09_files-savec
+#| code-fold: true
+#| code-summary: "Read it back"
 def _check_written(im, tmp, out):
     "Refuse a file that does not hold what was to be written"
     with Image.open(tmp) as back:

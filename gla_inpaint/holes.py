@@ -59,6 +59,8 @@ def _looks_like_a_photo(im):
     return grey > .35 and _beside_two_tones(colours, 12) > .25
 
 # %% ../nbs/09_holes.ipynb #09_holes-photob
+#| code-fold: true
+#| code-summary: "A hole in the alpha channel"
 def _hidden_hole(im):
     "A word about a hole that may be in the alpha channel"
     if not im.has_transparency_data: return ''
@@ -80,6 +82,8 @@ def _hole_of_picture(im):
     return hole
 
 # %% ../nbs/09_holes.ipynb #09_holes-any
+#| code-fold: true
+#| code-summary: "A box as a hole"
 def _box_hole(box, size):
     "The hole [H,W] that (left, top, right, bottom) makes in a photo of (width, height)"
     (left,top,right,bottom),(w,h) = box,size
@@ -95,6 +99,8 @@ def _is_box(src):
     return four and all(isinstance(v, numbers.Integral) for v in src)
 
 # %% ../nbs/09_holes.ipynb #09_holes-anyb
+#| code-fold: true
+#| code-summary: "A picture from anything"
 def _any_hole(src, size):
     "A hole from whatever it comes as, at its own size"
     if _is_box(src): return _box_hole(src, size)

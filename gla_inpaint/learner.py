@@ -251,6 +251,8 @@ class CompositeMetric(Metric):
         return self.key
 
 # %% ../nbs/08_learner.ipynb #08_learner-22c
+#| code-fold: true
+#| code-summary: "Both losses, photograph by photograph"
 class PhotoLoss(AvgLoss):
     "fastai's mean loss of validation, photograph by photograph."
     def accumulate(self,
@@ -312,6 +314,8 @@ def read(self:LossLog):
         self.lists[name].append(v)
 
 # %% ../nbs/08_learner.ipynb #08_learner-24stop
+#| code-fold: true
+#| code-summary: "What the error says"
 @patch
 def stop(self:LossLog,
     step:int, # of the epoch
@@ -372,6 +376,8 @@ def mean(self:LossLog,
     return total/n if n else float('nan')
 
 # %% ../nbs/08_learner.ipynb #08_learner-24resume
+#| code-fold: true
+#| code-summary: "Go on in the middle"
 @patch
 def resume(self:LossLog,
     totals:dict, # from `totals`; of older runs: name -> values
@@ -398,21 +404,27 @@ class AverageCB(Callback):
         if self.net is None: self.copy()
         self.net.to(next(self.model.parameters()).device)
 
-    def copy(self):
-        "Begin with the weights as they are."
-        net = getattr(self.model, 'module', self.model)
-        self.net,self.n = deepcopy(net).eval().requires_grad_(False),0
+# %% ../nbs/08_learner.ipynb #08_learner-26copy
+@patch
+def copy(self:AverageCB):
+    "Begin with the weights as they are."
+    net = getattr(self.model, 'module', self.model)
+    self.net,self.n = deepcopy(net).eval().requires_grad_(False),0
 
-    def after_step(self):
-        "Mix in what the step has made."
-        if _finds_lr(self.learn): return
-        net = getattr(self.model, 'module', self.model)
-        mix = get_ema_multi_avg_fn(min(self.decay, (1+self.n)/(10+self.n)))
-        mix(list(self.net.parameters()), list(net.parameters()), self.n)
-        for mean,now in zip(self.net.buffers(), net.buffers()): mean.copy_(now)
-        self.n += 1
+# %% ../nbs/08_learner.ipynb #08_learner-26mix
+@patch
+def after_step(self:AverageCB):
+    "Mix in what the step has made."
+    if _finds_lr(self.learn): return
+    net = getattr(self.model, 'module', self.model)
+    mix = get_ema_multi_avg_fn(min(self.decay, (1+self.n)/(10+self.n)))
+    mix(list(self.net.parameters()), list(net.parameters()), self.n)
+    for mean,now in zip(self.net.buffers(), net.buffers()): mean.copy_(now)
+    self.n += 1
 
 # %% ../nbs/08_learner.ipynb #08_learner-26cs
+#| code-fold: true
+#| code-summary: "Its state"
 @patch
 def state(self:AverageCB)->dict: # net, n
     "What `load_state` takes."
@@ -476,26 +488,37 @@ class RankDL(DistributedDL):
     # fastai sends the order from rank 0: here (seed, epoch) gives it to all
     def _broadcast(self, t, rank): return t
 
-    def __len__(self):
-        if not self.drop_last: return super().__len__()
-        return len(self.dl.dataset)//(self.bs*self.world_size)
+# %% ../nbs/08_learner.ipynb #08_learner-28share
+#| code-fold: true
+#| code-summary: "Its share of each batch"
+@patch
+def __len__(self:RankDL):
+    if not self.drop_last: return DistributedDL.__len__(self)
+    return len(self.dl.dataset)//(self.bs*self.world_size)
 
-    def get_idxs(self)->list: # indices of the photos
-        "This process's share of what is left of the pass."
-        if not self.drop_last: return super().get_idxs()
-        shape = len(self),self.world_size,self.bs
-        whole = self.dl.order()[:len(self)*self.world_size*self.bs]
-        mine = torch.tensor(whole).view(shape)[self.first:,self.rank]
-        return mine.flatten().tolist()
+@patch
+def get_idxs(self:RankDL)->list: # indices of the photos
+    "This process's share of what is left of the pass."
+    if not self.drop_last: return DistributedDL.get_idxs(self)
+    shape = len(self),self.world_size,self.bs
+    whole = self.dl.order()[:len(self)*self.world_size*self.bs]
+    mine = torch.tensor(whole).view(shape)[self.first:,self.rank]
+    return mine.flatten().tolist()
 
-    def photos_of(self,
-        step:int, # number of the batch in the current pass, from 0
-    )->list: # paths or PIL images
-        "The photographs of all processes in one batch of the current pass."
-        n = self.bs*self.world_size
-        return [self.dataset.photos[i] for i in self.dl.order()[step*n:(step+1)*n]]
+# %% ../nbs/08_learner.ipynb #08_learner-28photos
+#| code-fold: true
+#| code-summary: "The photographs of a step"
+@patch
+def photos_of(self:RankDL,
+    step:int, # number of the batch in the current pass, from 0
+)->list: # paths or PIL images
+    "The photographs of all processes in one batch of the current pass."
+    n = self.bs*self.world_size
+    return [self.dataset.photos[i] for i in self.dl.order()[step*n:(step+1)*n]]
 
 # %% ../nbs/08_learner.ipynb #08_learner-28b2
+#| code-fold: true
+#| code-summary: "The trainer"
 class RankTrainer(DistributedTrainer):
     "fastai's trainer on accelerate and DDP, with our loader."
     def _wrap_dl(self, dl):
@@ -556,6 +579,8 @@ def save(self:InpaintLearner,
     return file
 
 # %% ../nbs/08_learner.ipynb #08_learner-29load
+#| code-fold: true
+#| code-summary: "Load"
 @patch
 def load(self:InpaintLearner,
     file:str, # name under path/model_dir, without suffix
@@ -582,6 +607,8 @@ def load(self:InpaintLearner,
     return self
 
 # %% ../nbs/08_learner.ipynb #08_learner-29export
+#| code-fold: true
+#| code-summary: "Export"
 @patch
 def export(self:InpaintLearner,
     fname='export.pkl', # under path
@@ -622,6 +649,8 @@ def all_batches(self:InpaintLearner):
     for o in enumerate(self.dl, getattr(self.dl, 'first', 0)): self.one_batch(*o)
 
 # %% ../nbs/08_learner.ipynb #08_learner-29bf
+#| code-fold: true
+#| code-summary: "bfloat16 anywhere"
 class BF16(MixedPrecision):
     "fastai's mixed precision in bfloat16 on whatever device the model is on."
     name = 'mixed_precision'
@@ -642,6 +671,8 @@ class BF16(MixedPrecision):
         self.inside = False
 
 # %% ../nbs/08_learner.ipynb #08_learner-29bfl
+#| code-fold: true
+#| code-summary: "Leave it whatever happens"
 @patch
 def one_batch(self:InpaintLearner,
     *args, # as for fastai's `one_batch`
@@ -658,6 +689,8 @@ def to_bf16(self:InpaintLearner):
     return self.add_cb(BF16())
 
 # %% ../nbs/08_learner.ipynb #08_learner-29dist
+#| code-fold: true
+#| code-summary: "Several processes"
 @patch
 def to_distributed(self:InpaintLearner,
     sync_bn:bool=True, # as for fastai's; there is no batch norm here
@@ -720,6 +753,18 @@ def _columns(log, net, adversarial, metrics):
     if metrics is None: metrics = [CompositeMetric(k) for k in ('l1', 'psnr', 'ssim')]
     return [*(ValueMetric(partial(log.mean, p), p) for p in parts), *L(metrics)]
 
+# %% ../nbs/08_learner.ipynb #08_learner-31cbs
+def _callbacks(log, net, rival, ema, cbs):
+    "The log, the losses of the network's own, the adversary, the averaged weights"
+    own = [OwnLoss()] if net.asked else []
+    average = [AverageCB(ema)] if ema else []
+    return [log, *own, *rival, *average, *L(cbs)]
+
+def _count_photos(learn):
+    "The recorder's losses: each photograph once, of all processes"
+    if not hasattr(learn, 'recorder'): return
+    learn.recorder.loss,learn.recorder.smooth_loss = PhotoLoss(),RankSmoothLoss()
+
 # %% ../nbs/08_learner.ipynb #08_learner-31get
 def get_learner(
     dls:DataLoaders, # from `inpaint_dataloaders`: (holed, mask) -> truth
@@ -745,19 +790,15 @@ def get_learner(
 )->InpaintLearner: # `learn.model` is the generator
     "A learner with the paper's settings; the switches are its ablations (section 4.3)."
     net = _network(net, own, dls, width, mpga, gla)
-    log = LossLog(net.stages)
-    how = lr_d,adv_weight,d_steps,d_warmup
+    log,how = LossLog(net.stages),(lr_d,adv_weight,d_steps,d_warmup)
     rival = _adversary(adversarial, width, lorentz, adversarial_from, *how)
     if compile:
         for m in (net, *(cb.net for cb in rival)): m.compile()
-    mine = [OwnLoss()] if net.asked else []
-    average = [AverageCB(ema)] if ema else []
     learn = InpaintLearner(
         dls, net.to(memory_format=torch.channels_last),
         loss_func=InpaintLoss(lam, net.stages),
         opt_func=adam, lr=lr, moms=(.5,.5,.5),
         metrics=_columns(log, net, adversarial, metrics),
-        cbs=[log, *mine, *rival, *average, *L(cbs)], **kwargs)
-    if hasattr(learn, 'recorder'):
-        learn.recorder.loss,learn.recorder.smooth_loss = PhotoLoss(),RankSmoothLoss()
+        cbs=_callbacks(log, net, rival, ema, cbs), **kwargs)
+    _count_photos(learn)
     return learn

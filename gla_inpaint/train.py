@@ -103,6 +103,8 @@ def _pairs(learn):
     return pairs + [(r.net, r.d_opt) for r in [learn.rival] if r]
 
 # %% ../nbs/11_train.ipynb #11_train-15opt
+#| code-fold: true
+#| code-summary: "Adam's averages, under fastai's names"
 # fastai's names of what torch's Adam keeps: either can go on from the other
 ADAM = dict(grad_avg='exp_avg', sqr_avg='exp_avg_sq', step='step')
 
@@ -117,6 +119,8 @@ def _opt_state(opt):
     return dict(state=[plain(s) if s else {} for s in kept], hypers=hypers)
 
 # %% ../nbs/11_train.ipynb #11_train-15load
+#| code-fold: true
+#| code-summary: "and back, into either optimizer"
 def _load_opt(opt, state):
     "What `_opt_state` gave, into either optimizer"
     kept,hypers = state['state'],state['hypers']
@@ -169,6 +173,8 @@ def d_file(
     return path.with_name(path.stem+'_d.safetensors')
 
 # %% ../nbs/11_train.ipynb #11_train-17b
+#| code-fold: true
+#| code-summary: "Both networks' weights, in files of their own"
 def save_networks(
     learn:InpaintLearner, # with or without a discriminator
     path:Path, # .safetensors file to write
@@ -326,6 +332,8 @@ class Validation(Callback):
         self.means = bucket_means(values, values.pop('ratio'))
 
 # %% ../nbs/11_train.ipynb #11_train-30
+#| code-fold: true
+#| code-summary: "Where the numbers go"
 def tracker(
     kind:str, # 'csv' (history.csv alone), 'tensorboard' or 'wandb'
     run:Path, # folder of the run
@@ -368,6 +376,8 @@ def _wandb(run, settings):
     return lambda step,row: wandb.log(row, step=step)
 
 # %% ../nbs/11_train.ipynb #11_train-30a
+#| code-fold: true
+#| code-summary: "Write a table whole or not at all"
 def write_csv(
     path:Path, # file to write
     rows:list, # dicts; the last one has the keys of all, and what others lack is nan
@@ -379,6 +389,8 @@ def write_csv(
         w.writerows(rows)
 
 # %% ../nbs/11_train.ipynb #11_train-31a
+#| code-fold: true
+#| code-summary: "Write a figure whole or not at all"
 def write_figure(
     fig:plt.Figure, # to be saved and closed
     path:Path, # .png or .jpg
@@ -468,6 +480,8 @@ def after_batch(self:RunLog):
     self.track(self.train_iter, parts | dict(lr=float(self.opt.hypers[-1]['lr'])))
 
 # %% ../nbs/11_train.ipynb #11_train-33a
+#| code-fold: true
+#| code-summary: "An epoch in one line"
 def epoch_line(
     row:dict, # of the history
 )->str: # for people to read
@@ -482,7 +496,7 @@ def epoch_line(
 
 # %% ../nbs/11_train.ipynb #11_train-33
 #| code-fold: true
-#| code-summary: "The bar, or the lines"
+#| code-summary: "The bar: when it begins and ends"
 class TimeLeft(Callback):
     "A bar with the time left in a terminal or a notebook, elsewhere some lines."
     # after the clock, which says how far the run is
@@ -499,34 +513,54 @@ class TimeLeft(Callback):
         "Close the bar."
         if self.bar: self.bar.update(1000)
 
-    def after_batch(self):
-        "Move the bar, or print."
-        if not self.training or rank_distrib(): return
-        if self.first_pct is None:
-            self.began,self.first_pct = time.monotonic(),self.pct_train
-            if sys.stdout.isatty() or in_notebook(): self.start_bar()
-        share = (self.pct_train-self.first_pct)/max(1-self.first_pct, 1e-9)
-        if self.bar:
-            read = self.train_iter%self.learn.loss_log.every == 0
-            if read: self.bar.comment = self.text()
-            self.bar.update(int(1000*share))
-        elif share and self.train_iter%self.every == 0:
-            left = (time.monotonic()-self.began)*(1/share-1)
-            done = f'{self.pct_train:.1%} done, {format_time(left)} left'
-            print(f'{self.text()}  {done}', flush=True)
+# %% ../nbs/11_train.ipynb #11_train-33text
+#| code-fold: true
+#| code-summary: "What stands beside it"
+@patch
+def start_bar(self:TimeLeft):
+    "A bar of a thousand parts."
+    self.bar = progress_bar(None, total=1000, leave=False)
+    self.bar.update(0)
 
-    def start_bar(self):
-        "A bar of a thousand parts."
-        self.bar = progress_bar(None, total=1000, leave=False)
-        self.bar.update(0)
+@patch
+def text(self:TimeLeft)->str: # the step, and the losses of this process in it
+    "What stands beside the bar."
+    last = {k: v[-1] for k,v in sorted(self.learn.loss_log.parts.items())}
+    return ' '.join([f'step {self.train_iter}', *(
+        f'{k} {v:.3f}' for k,v in last.items() if k != 'saturated')])
 
-    def text(self)->str: # the step, and the losses of this process in it
-        "What stands beside the bar."
-        last = {k: v[-1] for k,v in sorted(self.learn.loss_log.parts.items())}
-        return ' '.join([f'step {self.train_iter}', *(
-            f'{k} {v:.3f}' for k,v in last.items() if k != 'saturated')])
+# %% ../nbs/11_train.ipynb #11_train-33move
+#| code-fold: true
+#| code-summary: "Move the bar, or print a line"
+@patch
+def _move(self:TimeLeft, share):
+    read = self.train_iter%self.learn.loss_log.every == 0
+    if read: self.bar.comment = self.text()
+    self.bar.update(int(1000*share))
+
+@patch
+def _print(self:TimeLeft, share):
+    left = (time.monotonic()-self.began)*(1/share-1)
+    done = f'{self.pct_train:.1%} done, {format_time(left)} left'
+    print(f'{self.text()}  {done}', flush=True)
+
+# %% ../nbs/11_train.ipynb #11_train-33batch
+#| code-fold: true
+#| code-summary: "After each step"
+@patch
+def after_batch(self:TimeLeft):
+    "Move the bar, or print."
+    if not self.training or rank_distrib(): return
+    if self.first_pct is None:
+        self.began,self.first_pct = time.monotonic(),self.pct_train
+        if sys.stdout.isatty() or in_notebook(): self.start_bar()
+    share = (self.pct_train-self.first_pct)/max(1-self.first_pct, 1e-9)
+    if self.bar: self._move(share)
+    elif share and self.train_iter%self.every == 0: self._print(share)
 
 # %% ../nbs/11_train.ipynb #11_train-35k
+#| code-fold: true
+#| code-summary: "The defaults"
 # what `gla_train` takes where you ask for nothing
 DEFAULTS = dict(
     valid=None, weights=None, size=256, bs=4, width=None, epochs=None, minutes=None,
@@ -538,6 +572,8 @@ DEFAULTS = dict(
 D_OPTIONS = 'lr_d', 'adv_weight', 'd_steps', 'd_warmup'
 
 # %% ../nbs/11_train.ipynb #11_train-35
+#| code-fold: true
+#| code-summary: "The versions of everything"
 def versions()->dict: # name -> version, or the hardware
     "What a run's numbers may depend on."
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else 'none'
@@ -547,6 +583,8 @@ def versions()->dict: # name -> version, or the hardware
                 cpus=os.cpu_count(), gpu=gpu, processes=max(1, num_distrib()))
 
 # %% ../nbs/11_train.ipynb #11_train-35ch
+#| code-fold: true
+#| code-summary: "Choose the photographs"
 def choose_photos(
     photos, # folder of photographs
     valid, # folder of those to validate on, or None
@@ -562,6 +600,8 @@ def choose_photos(
     return dict(train=[p for p in full(found) if p not in set(held)], valid=held)
 
 # %% ../nbs/11_train.ipynb #11_train-35n
+#| code-fold: true
+#| code-summary: "Choose the network"
 def _settings_at(name, budget):
     "All settings of a network that has about as many parameters as ours"
     width = width_for(name, budget)
@@ -580,6 +620,8 @@ def choose_net(
     return s | dict(net_settings=_settings_at(s['net'], s['width']))
 
 # %% ../nbs/11_train.ipynb #11_train-35fit
+#| code-fold: true
+#| code-summary: "Weights and settings have to fit"
 def fit_to_weights(
     settings:dict, # of a new run
 )->dict: # the same, with the width of the weights
@@ -601,6 +643,8 @@ def fit_to_weights(
                        f"to have {wants}: change --width or --without")
 
 # %% ../nbs/11_train.ipynb #11_train-35other
+#| code-fold: true
+#| code-summary: "the same for another method's network"
 def _fit_other(settings, net):
     "The same for a network that is not ours; without a width the budget is the nearest"
     budget = settings['width'] or width_near(Inpainter, count_parameters(net))
@@ -611,6 +655,8 @@ def _fit_other(settings, net):
     return settings | dict(width=budget, net_settings=wants)
 
 # %% ../nbs/11_train.ipynb #11_train-35tr
+#| code-fold: true
+#| code-summary: "What must not be written over"
 def trained(
     out:Path, # folder of a run
 )->list: # files that training has left there
@@ -629,6 +675,8 @@ def _refuse_used(out):
         f"{out} holds {there[0].name} of another run: choose another --out")
 
 # %% ../nbs/11_train.ipynb #11_train-35l
+#| code-fold: true
+#| code-summary: "The lock"
 @contextmanager
 def only_here(
     out:Path, # folder of a run, which is made if need be
@@ -647,6 +695,8 @@ def only_here(
     finally: lock.release()
 
 # %% ../nbs/11_train.ipynb #11_train-35c
+#| code-fold: true
+#| code-summary: "Check a new run"
 def new_settings(
     photos, # folder of photographs
     out:Path, # folder of the run
@@ -672,6 +722,8 @@ def new_settings(
     return plain | about | paths
 
 # %% ../nbs/11_train.ipynb #11_train-35p
+#| code-fold: true
+#| code-summary: "Write its settings"
 def write_settings(
     out:Path, # folder of the run
     settings:dict, # from `new_settings`
@@ -702,6 +754,8 @@ def new_run(
     with only_here(out): write_settings(out, settings)
 
 # %% ../nbs/11_train.ipynb #11_train-35d
+#| code-fold: true
+#| code-summary: "Begin with weights of another run"
 def start_from(
     learn:InpaintLearner, # new
     weights:Path, # of a generator; of the discriminator too, if there are any beside it
@@ -714,6 +768,17 @@ def start_from(
     except (RuntimeError, SafetensorError) as e: raise InpaintError(
         f"{d_file(weights)} does not hold this run's discriminator") from e
 
+# %% ../nbs/11_train.ipynb #11_train-35dls
+def _run_loaders(s, ranks):
+    "The photographs of a run's settings"
+    # processes in this machine
+    here = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    photos = [[Path(p) for p in s[k]] for k in ('train', 'valid')]
+    return make_loaders(*photos, s['size'], s['bs']//ranks, seed=s['seed'],
+                        valid_ratio=(.2,.5), colour=s['colour'],
+                        num_workers=max(1, min(16, os.cpu_count()//here)),
+                        pin_memory=torch.cuda.is_available())
+
 # %% ../nbs/11_train.ipynb #11_train-35run
 def run_learner(
     s:dict, # settings of a run
@@ -725,13 +790,7 @@ def run_learner(
         f"a batch of {s['bs']} photos cannot be shared by {ranks} processes: "
         f"make --bs a multiple of {ranks}")
     set_seed(s['seed'])
-    # processes in this machine
-    here = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    photos = [[Path(p) for p in s[k]] for k in ('train', 'valid')]
-    dls = make_loaders(*photos, s['size'], s['bs']//ranks, seed=s['seed'],
-                       valid_ratio=(.2,.5), colour=s['colour'],
-                       num_workers=max(1, min(16, os.cpu_count()//here)),
-                       pin_memory=torch.cuda.is_available())
+    dls = _run_loaders(s, ranks)
     net = None if s['net'] == 'gla' else make_net(s['net'], s['net_settings'])
     how = 'lr', 'compile', 'adversarial_from', 'ema', *D_OPTIONS
     learn = get_learner(dls, s['width'], net=net, own=s['own'] or None, metrics=[],
@@ -741,6 +800,8 @@ def run_learner(
     return learn.to_bf16() if s['bf16'] else learn
 
 # %% ../nbs/11_train.ipynb #11_train-37
+#| code-fold: true
+#| code-summary: "Meet the other processes"
 def join_ranks():
     "Meet the other processes that `accelerate launch` has started, if there are any."
     if num_distrib() <= 1: return
@@ -759,6 +820,8 @@ def first_rank(
     if num_distrib() > 1: torch.distributed.barrier()
 
 # %% ../nbs/11_train.ipynb #11_train-38
+#| code-fold: true
+#| code-summary: "Tidy up"
 def tidy(
     out:Path, # folder of a run
 ):
@@ -769,6 +832,8 @@ def tidy(
     read_checkpoint(out/'checkpoints')
 
 # %% ../nbs/11_train.ipynb #11_train-38set
+#| code-fold: true
+#| code-summary: "Read the settings"
 def read_settings(
     out:Path, # folder of a run
 )->dict: # every setting
@@ -813,6 +878,8 @@ def is_over(
     return state['train_iter'] >= s['epochs']*(len(s['train'])//s['bs'])
 
 # %% ../nbs/11_train.ipynb #11_train-38f
+#| code-fold: true
+#| code-summary: "Find one photograph by the end of its path"
 def _moved_photo(old, size, folder):
     "The photo below `folder` whose path ends as the old one's; else the old one"
     ends = (folder.joinpath(*old.parts[i:]) for i in range(1, len(old.parts)))
@@ -824,6 +891,8 @@ def _moved_photo(old, size, folder):
         f"{new} is another photo than this run's: it has {has:,} bytes, not {size:,}")
 
 # %% ../nbs/11_train.ipynb #11_train-38mv
+#| code-fold: true
+#| code-summary: "Find them all"
 def moved(
     s:dict, # settings of a run
     folder, # where its photographs are now; None: where they were
@@ -908,7 +977,7 @@ def train_run(
 
 # %% ../nbs/11_train.ipynb #11_train-40
 #| code-fold: true
-#| code-summary: "The options"
+#| code-summary: "Numbers within bounds"
 def _within(kind, least, most=10**9):
     "Argument type: a number from `least` to `most`"
     def _number(text):
@@ -920,12 +989,10 @@ def _within(kind, least, most=10**9):
 USAGE = """gla_train PHOTOS --out RUN [options]
        gla_train --resume RUN [--epochs N | --minutes N] [--photos FOLDER]"""
 
-def _parser():
-    p = argparse.ArgumentParser(
-        'gla_train', usage=USAGE, argument_default=argparse.SUPPRESS, description=
-        "Train an inpainting network on a folder of photos. "
-        "Several GPUs: accelerate launch -m gla_inpaint.train ...")
-    add,whole,real = p.add_argument,partial(_within, int),partial(_within, float)
+# %% ../nbs/11_train.ipynb #11_train-40paths
+#| code-fold: true
+#| code-summary: "The options: where, and which network"
+def _add_paths(add):
     add('photos', metavar='PHOTOS', nargs='?',
         help="folder of photos, searched with the folders in it")
     add('--out', metavar='RUN', type=Path, help="folder to write to")
@@ -936,6 +1003,8 @@ def _parser():
     add('--valid', metavar='FOLDER', help="photos to validate on (a tenth of PHOTOS)")
     add('--weights', metavar='W',
         help="weights to begin with, such as last.safetensors of another run")
+
+def _add_network(add, whole):
     add('--size', type=whole(16), help="side of the crops in pixels (256)")
     add('--bs', type=whole(1), help="photos in a batch, of all processes together (4)")
     add('--width', type=whole(2),
@@ -943,20 +1012,23 @@ def _parser():
              "--net, of a gla of that size")
     add('--net', choices=list(NETS), help="which network (gla)")
     add('--own', action='store_true', help="with the network's optional losses")
+
+# %% ../nbs/11_train.ipynb #11_train-40length
+#| code-fold: true
+#| code-summary: "How long, and how fast"
+def _add_length(p, whole, real):
     length = p.add_mutually_exclusive_group()
     length.add_argument('--epochs', type=whole(1), help="passes over the photos (10)")
     length.add_argument('--minutes', type=real(.01), help="train for so long instead")
-    add('--lr', type=real(1e-9), help="learning rate (1e-4)")
-    add('--seed', type=whole(0), help="of everything that is random (0)")
-    add('--save-every', metavar='STEPS', type=whole(1),
-        help="steps between two checkpoints (200)")
-    _add_options(add, whole, real)
-    return p
+    p.add_argument('--lr', type=real(1e-9), help="learning rate (1e-4)")
+    p.add_argument('--seed', type=whole(0), help="of everything that is random (0)")
+    p.add_argument('--save-every', metavar='STEPS', type=whole(1),
+                   help="steps between two checkpoints (200)")
 
 # %% ../nbs/11_train.ipynb #11_train-40c
 #| code-fold: true
 #| code-summary: "The options for the discriminator, and the rest"
-def _add_options(add, whole, real):
+def _add_adversary(add, whole, real):
     add('--adversarial-from', metavar='SHARE', type=real(0, 1),
         help="share of the run before the discriminator joins (0)")
     add('--lr-d', metavar='LR', type=real(1e-9),
@@ -968,6 +1040,8 @@ def _add_options(add, whole, real):
         help="steps in which it learns alone (0)")
     add('--ema', metavar='DECAY', type=real(0, .9999999),
         help="averaged weights, such as .999 (0: none)")
+
+def _add_rest(add):
     add('--without', metavar='PART', nargs='+',
         choices=('mpga', 'gla', 'lorentz', 'adversarial'),
         help="leave a part out: mpga, gla, lorentz, adversarial")
@@ -977,6 +1051,22 @@ def _add_options(add, whole, real):
         help="torch.compile: slow to start, faster then")
     add('--track', choices=('csv', 'tensorboard', 'wandb'),
         help="besides history.csv: tensorboard or wandb")
+
+# %% ../nbs/11_train.ipynb #11_train-40parser
+#| code-fold: true
+#| code-summary: "All of them"
+def _parser():
+    p = argparse.ArgumentParser(
+        'gla_train', usage=USAGE, argument_default=argparse.SUPPRESS, description=
+        "Train an inpainting network on a folder of photos. "
+        "Several GPUs: accelerate launch -m gla_inpaint.train ...")
+    add,whole,real = p.add_argument,partial(_within, int),partial(_within, float)
+    _add_paths(add)
+    _add_network(add, whole)
+    _add_length(p, whole, real)
+    _add_adversary(add, whole, real)
+    _add_rest(add)
+    return p
 
 # %% ../nbs/11_train.ipynb #11_train-40a
 #| code-fold: true
@@ -1004,6 +1094,8 @@ def _parse_args(argv):
     return args
 
 # %% ../nbs/11_train.ipynb #11_train-40ch
+#| code-fold: true
+#| code-summary: "A run that goes on keeps its settings"
 def _refuse_changes(out, args):
     "A run that goes on keeps its settings"
     s = read_settings(out)
@@ -1027,7 +1119,7 @@ def _begin(args, held):
 
 # %% ../nbs/11_train.ipynb #11_train-40b
 #| code-fold: true
-#| code-summary: "From an error to a line"
+#| code-summary: "What was saved, what ran out, what was unforeseen"
 def _how_to_go_on(out):
     saved = any((out/'checkpoints').glob('[0-9]*.pt'))
     return (f'what was saved in {out} is whole: gla_train --resume {out} goes on from '
@@ -1047,6 +1139,17 @@ def _keep_traceback(out, e):
     except OSError: return ''
     return f' (more in {out}/error.txt)'
 
+# %% ../nbs/11_train.ipynb #11_train-40why
+#| code-fold: true
+#| code-summary: "From an error to a line"
+def _memory(e, out):
+    "Where memory is full: what to do; else None"
+    if _no_memory(e): return (
+        'out of memory: begin another run with a smaller --bs, --size or --width')
+    if isinstance(e, RuntimeError) and 'DataLoader worker' in str(e): return (
+        'a process that reads photos was killed, most likely because memory is full, '
+        f'or /dev/shm in a container: make room. Then: {_how_to_go_on(out)}')
+
 def _why(e, out):
     "One line: what happened, and what to do"
     # fastai asks each error for its first argument, and stumbles where it has none
@@ -1054,11 +1157,7 @@ def _why(e, out):
         e = e.__context__
     text,weights = _last_line(e),out/'last.safetensors'
     if isinstance(e, KeyboardInterrupt): return f'interrupted; {_how_to_go_on(out)}'
-    if _no_memory(e): return (
-        'out of memory: begin another run with a smaller --bs, --size or --width')
-    if isinstance(e, RuntimeError) and 'DataLoader worker' in str(e): return (
-        'a process that reads photos was killed, most likely because memory is full, '
-        f'or /dev/shm in a container: make room. Then: {_how_to_go_on(out)}')
+    if full := _memory(e, out): return full
     if isinstance(e, FloatingPointError): return (
         f'{text}. Begin another run with a smaller --lr' +
         (f' and --weights {weights}' if weights.exists() else ''))

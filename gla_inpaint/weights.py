@@ -58,6 +58,8 @@ def replacing(path:Path # where the file is to be
                       "choose another place, or make room") from e
 
 # %% ../nbs/08_weights.ipynb #08_weights-save
+#| code-fold: true
+#| code-summary: "What a file says"
 def _about(net, label):
     "What a file says of its network"
     about = dict(net=net.name, settings=json.dumps(net.settings),
@@ -89,6 +91,8 @@ def save_inpainter(
     with replacing(path) as tmp: tmp.write_bytes(save(state, _about(net, label)))
 
 # %% ../nbs/08_weights.ipynb #08_weights-read
+#| code-fold: true
+#| code-summary: "Names without prefixes"
 def _bare_names(state):
     "A state dict without the prefixes of torch.compile and of several processes"
     def _bare(name): return re.sub(r'^(module\.)+', '', name.replace('_orig_mod.', ''))
@@ -99,6 +103,8 @@ def _read_safetensors(path):
         return {k: f.get_tensor(k) for k in f.keys()},f.metadata() or {}
 
 # %% ../nbs/08_weights.ipynb #08_weights-readb
+#| code-fold: true
+#| code-summary: "Read a .pth"
 def _read_pth(path):
     with torch.serialization.safe_globals([L]):
         state = torch.load(path, map_location='cpu', weights_only=True)
@@ -110,6 +116,8 @@ def _read_pth(path):
     return state.get('model', state),dict(candidates='known', scale='50')
 
 # %% ../nbs/08_weights.ipynb #08_weights-readc
+#| code-fold: true
+#| code-summary: "Read either"
 def _read_weights(path):
     "State dict of a .safetensors or .pth file, and a dict of strings about it"
     if path.is_dir():
@@ -122,6 +130,8 @@ def _read_weights(path):
     return _bare_names(state),about
 
 # %% ../nbs/08_weights.ipynb #08_weights-named
+#| code-fold: true
+#| code-summary: "A network from a header"
 def _with_weights(net, state):
     "A network on torch's device meta, which gets its memory from a state dict"
     if not all(v.is_floating_point() and v.isfinite().all() for v in state.values()):
@@ -143,6 +153,8 @@ def _named_network(state, name, settings):
     return _with_weights(net, state)
 
 # %% ../nbs/08_weights.ipynb #08_weights-fit
+#| code-fold: true
+#| code-summary: "A network from its tensors"
 def _fit_network(state, candidates, scale):
     "The `Inpainter` that a state dict fits; the settings of GLA leave no trace in it"
     for mpga,gla in product((True,False), repeat=2):
@@ -157,6 +169,8 @@ def _fit_network(state, candidates, scale):
     return _with_weights(net, state)
 
 # %% ../nbs/08_weights.ipynb #08_weights-fitb
+#| code-fold: true
+#| code-summary: "With or without a name"
 def _network(state, about):
     "By the name that the file has, or as files were before they had names"
     if 'net' in about:
@@ -166,6 +180,8 @@ def _network(state, about):
     return _fit_network(state, candidates, scale)
 
 # %% ../nbs/08_weights.ipynb #08_weights-fitc
+#| code-fold: true
+#| code-summary: "One line for each fault"
 def _read_network(path):
     "A network on the CPU, with `size` and `label`; InpaintError for what does not fit"
     if not path.exists(): raise FileNotFoundError(f"no file {path}: check the path")
@@ -193,6 +209,8 @@ DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors'
 DEFAULT_SHA256 = 'f2f8f07db8045edbd53edce8b167b1ca4d5c500183cf9794c1f9797b0d68ff17'
 
 # %% ../nbs/08_weights.ipynb #08_weights-pick-device
+#| code-fold: true
+#| code-summary: "A GPU or the CPU"
 def pick_device(device:str # 'auto': CUDA, MPS or CPU
 )->str: # one that is there
     "Where to compute. `InpaintError` where that is not to be had."
@@ -224,6 +242,8 @@ def load_inpainter(
     return _read_network(path).to(device).eval()
 
 # %% ../nbs/08_weights.ipynb #08_weights-loadc
+#| code-fold: true
+#| code-summary: "A network from anything"
 def network_of(
     model, # Inpainter, fastai Learner, path of weights, or None: the package's weights
     device:str='auto', # for weights that are loaded

@@ -17,7 +17,7 @@ from gla_inpaint.masks import hole_of_ratio, mask_from_hole
 
 torch.set_num_threads(1)
 COMMAND = [sys.executable, '-W', 'ignore', '-m', 'gla_inpaint.evaluate']
-FAST = ('--without', 'gla_inpaint', '--without', 'one-pass', '--without', 'membrane', '--without', 'biharmonic', '--baselines')
+FAST = ('--without', 'gla_inpaint', '--without', 'with-detail', '--without', 'one-pass', '--without', 'membrane', '--without', 'biharmonic', '--baselines')
 
 def picture(seed=0, size=(90,70)):
     "A smooth colour picture, different for each seed; `size` is (width, height)."
@@ -386,7 +386,7 @@ def test_a_full_disk_ends_the_run_and_blames_no_photo(bench, capsys):
 MEMORY = """
 import resource, sys
 from gla_inpaint.evaluate import evaluate
-evaluate(sys.argv[1], sys.argv[2], sys.argv[3], baselines=True, without=('gla_inpaint','one-pass','membrane','telea','navier-stokes','biharmonic'), n=int(sys.argv[4]))
+evaluate(sys.argv[1], sys.argv[2], sys.argv[3], baselines=True, without=('gla_inpaint','with-detail','one-pass','membrane','telea','navier-stokes','biharmonic'), n=int(sys.argv[4]))
 print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 def test_memory_does_not_grow_with_the_photos(tmp_path):
@@ -427,9 +427,9 @@ def test_baselines_without_opencv(bench, capsys):
     with patch.dict(sys.modules, cv2=None):
         assert run(bench, '--baselines') == 1 and "gla_inpaint[baselines]" in capsys.readouterr().err
         assert run(bench, '--baselines', '--without', 'telea', '--without', 'navier-stokes') == 0
-    assert set(table(bench).method) == {'gla_inpaint', 'one-pass', *ev.BASELINES} - {'telea','navier-stokes'}
+    assert set(table(bench).method) == {'gla_inpaint', 'with-detail', 'one-pass', *ev.BASELINES} - {'telea','navier-stokes'}
 
-PATCHMATCH = '--baselines', 'patchmatch', '--without', 'gla_inpaint', '--without', 'one-pass'
+PATCHMATCH = '--baselines', 'patchmatch', '--without', 'gla_inpaint', '--without', 'with-detail', '--without', 'one-pass'
 
 @pytest.mark.parametrize('has, says', [(None, "gla_inpaint[patchmatch]"), (SimpleNamespace(patchmatch_available=False), 'PyPatchMatch')])
 def test_patchmatch_that_is_missing_or_broken(bench, capsys, has, says):
@@ -469,7 +469,7 @@ def test_a_perfect_fill_is_infinite_and_the_files_stay_valid(bench):
 def test_the_table_holds_means_of_the_rows(bench):
     assert run(bench, '--baselines') == 0
     rows,t = read_rows(bench/'out/rows.csv'),table(bench)
-    assert set(t.method) == {'gla_inpaint', 'one-pass', *ev.BASELINES} and set(t.region) == {'whole','hole','time'} and set(t.metric) == {'L1','L2','SSIM','PSNR','seconds'}
+    assert set(t.method) == {'gla_inpaint', 'with-detail', 'one-pass', *ev.BASELINES} and set(t.region) == {'whole','hole','time'} and set(t.metric) == {'L1','L2','SSIM','PSNR','seconds'}
     for r in t.itertuples():
         column = ('hole_' if r.region == 'hole' else '') + r.metric.lower()
         assert math.isclose(rows[(rows.bucket == r.bucket) & (rows.method == r.method)][column].mean(), r.mean, rel_tol=1e-3, abs_tol=1e-4) and r.low <= r.mean <= r.high

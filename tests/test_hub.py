@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest, torch
 from gla_inpaint.generator import Inpainter
 from gla_inpaint.hub import WEIGHTS_FILE, from_pretrained, push_to_hub, save_pretrained
+from gla_inpaint.weights import InpaintError
 
 huggingface_hub = pytest.importorskip('huggingface_hub')
 
@@ -64,8 +65,19 @@ def test_a_file_in_the_way(tmp_path):
     assert (tmp_path/'file').read_text() == 'in the way'
 
 
+def test_where_there_are_no_weights(tmp_path, calls):
+    "An empty folder, a name that is none, a folder that does not exist; nobody is asked"
+    (tmp_path/'empty').mkdir()
+    for name,words in ((tmp_path/'empty', f'holds no {WEIGHTS_FILE}: write it with save_pretrained'), ('tiny', 'a name on the Hub is user/name'), (tmp_path/'nowhere', 'there is no folder')):
+        with pytest.raises(InpaintError, match=words) as e: from_pretrained(name)
+        assert '\n' not in str(e.value)
+    assert not calls
+
+
 def test_a_folder_needs_no_client(tmp_path, monkeypatch):
     save_pretrained(Inpainter(2), tmp_path)
     monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
     assert from_pretrained(tmp_path, 'cpu').width == 2
+    assert from_pretrained(tmp_path/WEIGHTS_FILE, 'cpu').width == 2
     with pytest.raises(ImportError, match=r'gla_inpaint\[hub\]'): from_pretrained('ada/tiny')
+    with pytest.raises(ImportError, match=r'gla_inpaint\[hub\]'): push_to_hub(Inpainter(2), 'ada/tiny')

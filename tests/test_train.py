@@ -640,6 +640,16 @@ def test_the_weights_that_ship_are_a_beginning(photos, tmp_path):
         assert halves.keys() == state.keys() and all(h.dtype == torch.float16 and torch.equal(h.float(), state[k]) for k,h in halves.items())
 
 
+def test_a_run_begins_with_both_networks_of_another(photos, whole, tmp_path):
+    "And takes its width from them, also at another size"
+    train.new_run(photos, tmp_path/'larger', weights=whole/'last.safetensors', size=48, bs=2)
+    settings = json.loads((tmp_path/'larger/settings.json').read_text())
+    assert settings['width'] == 2
+    learn = train.run_learner(settings)
+    train.start_from(learn, tmp_path/'larger/start.safetensors')
+    for net,old in zip((learn.model, learn.rival.net), ending(whole)['nets'], strict=True): assert same(dict(net.state_dict()), dict(old))
+
+
 # What keeps a discriminator speaking, and averaged weights
 
 LOUD = '--lr-d 4e-3 --adv-weight .1 --d-steps 2 --d-warmup 5 --ema .9 --epochs 2 --save-every 2'.split()

@@ -138,7 +138,7 @@ def without_network(args, buckets, path):
     done = {r['net'] for r in read(path) if r['table'] == 'none'}
     for name in MARKS:
         if name in done: continue
-        try: methods = find_methods(torch.nn.Identity(), '-', (name,), ('gla_inpaint', 'one-pass'))
+        try: methods = find_methods(torch.nn.Identity(), '-', (name,), ('gla_inpaint', 'with-detail', 'one-pass'))
         except InpaintError as e: print(f'{name} is left out: {e}', flush=True); continue
         rows = measure(methods[name][1], buckets)
         add(path, [dict(table='none', net=name, seed='', budget='', width='', steps=0, minutes=0, **r,
