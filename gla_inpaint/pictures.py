@@ -66,7 +66,7 @@ def _open(file, head):
 
 # %% ../nbs/00_pictures.ipynb #00_pictures-08d
 def _without_text(png):
-    "A PNG without its texts, of which Pillow bears a megabyte"
+    "A PNG without its texts: Pillow refuses more than a megabyte of them"
     parts,at = [png[:8]],8
     while at < len(png):
         end = at + 12 + int.from_bytes(png[at:at+4], 'big')
@@ -87,7 +87,7 @@ def _cicp(fmt, data):
     at = data.find(b'colrnclx', 0, data.find(b'mdat')) if fmt == 'AVIF' else -1
     if at < 0: return None
     primaries,transfer = data[at+9],data[at+11]
-    # what everybody takes for sRGB need not be said
+    # these are taken for sRGB anyway
     usual = primaries in (1, 2, 5, 6) and transfer in (1, 2, 6, 13)
     return None if usual else bytes([primaries, transfer, 0, 1])
 
@@ -120,7 +120,7 @@ def read_header(
         head = f.read(32)
         try: im = _open(f, head)
         except PictureError: raise
-        # a PNG may have nothing wrong but more text than Pillow bears
+        # a good PNG may have more text than Pillow accepts
         except ValueError: im = open_picture(f)
         return im.size,im.format
 
