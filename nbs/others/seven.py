@@ -215,7 +215,7 @@ def main(argv=None):
     p.add_argument('--picture', action='store_true', help="draw seven.jpg from the runs, and nothing else")
     p.add_argument('--budget', type=int, default=16, help='width of the gla that has as many parameters')
     for name,usual in dict(size=64, bs=4, steps=1000).items(): p.add_argument(f'--{name}', type=int, default=usual)
-    p.add_argument('--minutes', type=float, default=5., help='of a run of table B')
+    p.add_argument('--minutes', type=float, default=3., help='of a run of table B')
     p.add_argument('--lr', type=float, default=5e-4)
     p.add_argument('--tables', nargs='+', choices=TABLES, default=TABLES)
     p.add_argument('--nets', nargs='+', choices=[*ALL, *SKELETONS], help='these alone')
