@@ -82,7 +82,7 @@ def _with_detail(rgb, img, hole, size):
     "What was painted [H,W,3] in a crop [1,3,H,W], with detail from its known part"
     mask,side = mask_from_hole(hole)[None],max(hole.shape)
     filled = composite(torch.from_numpy(rgb).permute(2,0,1)[None]*2-1, img, mask)
-    whole = copy_detail(filled.float(), mask, max(1., side/(size or min(512, side))))
+    whole = copy_detail(filled.float(), mask, max(.5, side/(size or min(512, side))))
     return ((whole[0].permute(1,2,0)+1)/2).clamp(0, 1).numpy()
 
 # %% ../nbs/09_inference.ipynb #09_inference-inpaintc

@@ -97,3 +97,10 @@ def test_a_folder_is_done_again_without_detail(tmp_path, capsys):
     for more,word in (([], '1 filled'), ([], '1 done before'), (['--no-detail'], '1 filled'), (['--no-detail'], '1 done before'), (['--detail'], '1 filled')):
         assert main([*args, *more]) == 0
         assert word in capsys.readouterr().out
+
+
+def test_a_small_photo_gets_small_blocks():
+    "The network has seen twice the size, so the blocks are of 9 and 6 pixels: between these stripes 6 fit, 12 do not"
+    hole = np.tile(np.arange(128)%18 < 10, (128,1))
+    noise = np.random.default_rng(0).integers(0, 256, (128,128,3)).astype(np.uint8)
+    assert not np.array_equal(inpaint(noise, hole), inpaint(noise, hole, detail=False))
