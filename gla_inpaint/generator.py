@@ -22,7 +22,7 @@ def start_weights(
 ):
     """Mostly an orthogonal centre tap, and Kaiming weights around it: variances pass
     through, pixels stay where they are."""
-    # a shape without memory
+    # a meta tensor has a shape and no numbers
     if weight.is_meta: return
     co,ci,k,_ = weight.shape
     nn.init.kaiming_normal_(weight, a=a)
@@ -239,7 +239,7 @@ def composite(
 
 # %% ../nbs/04_generator.ipynb #04_generator-44
 #| code-fold: true
-#| code-summary: "What the model refuses"
+#| code-summary: "Check the input"
 def check_inputs(
     img:torch.Tensor, # [B,3,H,W], H and W at least 16
     mask:torch.Tensor, # M [B,1,H,W] of ones and zeros

@@ -259,7 +259,7 @@ def take_patches(
 # numbers held at a time where rows of scores are taken in turn: 16 MB in float32
 AT_ONCE = 2**22
 
-# 16 times as many on a GPU, to which short pieces are no work
+# 16 times as many on a GPU, which short pieces would leave idle
 def _at_once(x): return AT_ONCE*(16 if x.is_cuda else 1)
 
 # %% ../nbs/03_gla.ipynb #03_gla-41q
@@ -353,7 +353,7 @@ def background(
 
 # %% ../nbs/03_gla.ipynb #03_gla-43l
 #| code-fold: true
-#| code-summary: "What the module refuses"
+#| code-summary: "Check the settings"
 def _check_patches(patch, rate, candidates):
     "ValueError for settings that have no meaning."
     if candidates not in CANDIDATES:

@@ -77,7 +77,7 @@ def paint(
 
 # %% ../nbs/00_masks.ipynb #00_masks-20
 #| code-fold: true
-#| code-summary: "What is no size"
+#| code-summary: "Check the size"
 def _check_size(size):
     "(height, width), or an error that says what is wrong"
     hw = tuple(size) if isinstance(size, (tuple, list)) else ()
@@ -135,7 +135,7 @@ def fit_stroke(
 
 # %% ../nbs/00_masks.ipynb #00_masks-35
 #| code-fold: true
-#| code-summary: "What no hole can have"
+#| code-summary: "Check the ratio"
 def _check_ratio(ratio, size):
     "An error that says what is wrong, if no hole can have this ratio"
     if np.shape(ratio) != (2,) or not 0 <= ratio[0] < ratio[1] <= 1:

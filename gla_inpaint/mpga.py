@@ -122,7 +122,7 @@ def scatter_pixels(
     idx:torch.Tensor, # where they belong [B,n]
     n:int, # N, pixels of the map
 )->torch.Tensor: # [B,N,C]
-    "A map that is 0 but for the pixels `idx`. Pixels put at the same place are added."
+    "A map that is 0 except at the pixels `idx`. Those put at the same place are added."
     flat = x.new_zeros(len(x)*n, x.shape[2])
     return flat.index_add(0, _through(idx, n), x.flatten(0,1)).view(len(x), n, -1)
 

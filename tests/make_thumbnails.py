@@ -1,7 +1,8 @@
 """The pictures of the first page: `python tests/make_thumbnails.py`, after a change of the weights or of the figures.
 
 nbs/images/first.jpg: two photographs that no weights were trained on, filled with those in the package.
-nbs/images/small/, beside the notebooks: each is a part of a figure that its notebook has stored: the id of the cell, and left, top, right and bottom of the part in shares of the figure."""
+nbs/images/your_photos.webp, many_gpus.webp: two tutorials begin with them.
+nbs/images/small/: beside the notebooks. All but the first: each is a part of a figure that its notebook has stored: the id of the cell, and left, top, right and bottom of the part in shares of the figure."""
 import base64, json
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +30,8 @@ PARTS = {
     '03_multicolumn': ('03_multicolumn-13', .01, .03, .435, .96), '05_edge': ('05_edge-opening', .255, .05, .75, .48), '06_pluralistic': ('06_pluralistic-opening', .32, .1, .64, .48),
     '02_partial': ('02_partial-13', .675, .06, .99, .47), '04_gated': ('04_gated-05', .036, .295, .34, .505), '07_fusion': ('07_fusion-29', .5, .68, 1, .99),
 }
+# the first pictures of tutorials whose own runs come later
+OPENINGS = {'your_photos': ('your_photos-39', 0, 0, 1, 1), 'many_gpus': ('many_gpus-21', .486, 0, 1, 1)}
 
 
 def figure(cell):
@@ -39,11 +42,14 @@ def figure(cell):
     return Image.open(BytesIO(base64.b64decode(''.join(data)))).convert('RGB')
 
 
-def small(cell, *part):
-    "A part of a figure, in the size of all"
+def part_of(cell, *part):
     im = figure(cell)
-    im = im.crop([round(x*side) for x,side in zip(part, im.size*2)])
-    return ImageOps.fit(im, SIZE, Image.Resampling.LANCZOS)
+    return im.crop([round(x*side) for x,side in zip(part, im.size*2)])
+
+
+def small(*where):
+    "A part of a figure, in the size of all"
+    return ImageOps.fit(part_of(*where), SIZE, Image.Resampling.LANCZOS)
 
 
 def first(**seeds):
@@ -62,3 +68,4 @@ if __name__ == '__main__':
     first(chelsea=8, coffee=3).savefig(NBS/'images/first.jpg', dpi=140, bbox_inches='tight', pil_kwargs=dict(quality=80))
     (NBS/'images/small').mkdir(exist_ok=True)
     for page,where in PARTS.items(): small(*where).save(NBS/f'images/small/{page}.webp', quality=80, method=6)
+    for page,where in OPENINGS.items(): part_of(*where).save(NBS/f'images/{page}.webp', quality=88, method=6)
