@@ -77,8 +77,8 @@ def read_checkpoint(
     folder:Path, # where the checkpoints are
     device='cpu', # for the tensors
 )->dict: # the newest state that is whole; None where there is none
-    """Read a state without running code from the file. A damaged file is named, renamed to
-    .broken and passed over."""
+    """Read a state without running code from the file. A damaged file is named,
+    renamed to .broken and passed over."""
     for path in sorted(folder.glob('[0-9]*.pt'), reverse=True):
         data = path.read_bytes()
         try:
