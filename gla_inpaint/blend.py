@@ -68,7 +68,7 @@ def limit_contrast(
     """The painting, with no more detail over the membrane
     than the known pixels nearby allow."""
     contrast = torch.cat([_local_contrast(x, mask) for x in _grey_and_colour(img)], 1)
-    # two levels of 255, in [-1,1]
+    # c*c/2 in levels of 255, for values in [-1,1]
     solved = _solve(torch.cat([img, contrast**2/(2/127.5)], 1), mask).to(img)
     base,most = solved[:,:3],solved[:,3:].clamp(min=0).unbind(1)
     detail = zip(_grey_and_colour(painted-base), most)

@@ -250,9 +250,9 @@ def _make_controls(canvas):
 class HoleDrawer(widgets.VBox):
     """Draw a hole on a photo, fill it, and go on from there.
 
-    `hole` is what is drawn, [H,W] bool at the photo's size, True = to be filled.
+    `hole` is the drawing, [H,W] bool at the photo's size, True = to be filled.
     `filled` is the result for this hole as a PIL image, or None.
-    `photo` is what is drawn on. All that the board does is a method too.
+    `photo` is the photo on the board. Each button is a method too.
     Raises as `open_image` and `read_hole`; later errors are shown on the board."""
     def __init__(self,
         photo, # path, bytes, PIL image or array, as for `inpaint`
@@ -288,7 +288,7 @@ def _connect(self:HoleDrawer):
 # %% ../nbs/10_draw.ipynb #10_draw-40c
 @patch(as_prop=True)
 def photo(self:HoleDrawer)->Image.Image:
-    "What is drawn on: the photo, or the last result that was kept"
+    "The photo on the board, or the last result that was kept"
     return self.history.now[0].image
 
 @patch(as_prop=True)
@@ -300,7 +300,7 @@ def _hole(self:HoleDrawer):
 
 @patch(as_prop=True)
 def hole(self:HoleDrawer)->np.ndarray:
-    "What is drawn, [H,W] bool, another array each time; True = to be filled"
+    "The drawing, [H,W] bool, another array each time; True = to be filled"
     return self._hole.copy()
 
 # %% ../nbs/10_draw.ipynb #10_draw-40e
@@ -381,7 +381,7 @@ def _show(self:HoleDrawer, seen=0):
         self._show_near()
         ratio = hole_ratio(self._hole)
         self._say(f"The hole is {ratio:.1%} of the photo." if ratio
-                  else "Draw over what is to go, then press Fill.")
+                  else "Draw over what you want to remove, then press Fill.")
 
 # %% ../nbs/10_draw.ipynb #10_draw-42c
 @patch
@@ -425,7 +425,7 @@ def receive(self:HoleDrawer,
         elif kind == 'look': self._look_at(msg)
         elif kind in _SIMPLE: getattr(self, kind)()
         elif kind != 'hello':
-            raise InpaintError("the browser sent what is no stroke: it was ignored")
+            raise InpaintError("the browser sent an unknown message: it was ignored")
     with self._turn: self._answer(number)
 
 # %% ../nbs/10_draw.ipynb #10_draw-44b
@@ -511,7 +511,7 @@ def _begin(self:HoleDrawer):
     "Note that a fill begins: from which step, and what will stop it"
     with self._turn:
         _check(not self._stop, "It is filling already: wait, or cancel it first.")
-        _check(self._hole.any(), "Nothing to fill yet: draw over what is to go.")
+        _check(self._hole.any(), "Nothing to fill yet: draw on the photo first.")
         self._stop = Event()
         self._say('Filling ...', 'busy')
         return self.history.now,self._hole,self._stop
@@ -590,7 +590,7 @@ def download(self:HoleDrawer):
     with self._trying(), self._turn, TemporaryDirectory() as folder:
         name,im = list(self._pictures().items())[-1]
         _check(self._hole.any() or name != 'hole.png',
-               "Nothing to download yet: draw over what is to go.")
+               "Nothing to download yet: draw on the photo first.")
         save_photo(im, Path(folder)/name)
         data = (Path(folder)/name).read_bytes()
         self.canvas.send(dict(kind='download', name=name), buffers=[data])

@@ -625,7 +625,7 @@ def local_lpips(
         raise InpaintError(f"{path} does not fit torchvision's AlexNet") from e
     if not sha.startswith('7be5be79'):
         print(f"{path} is not torchvision's alexnet-owt-7be5be79.pth: "
-              "these LPIPS compare with nobody's", file=sys.stderr)
+              "these LPIPS compare with no others", file=sys.stderr)
     seen = lambda x: x.clamp(-1, 1).to(device)
     return f'lpips {sha[:8]}',lambda a,b: lpips(seen(a), seen(b)).item()
 
@@ -718,7 +718,7 @@ def _hole_set(files, holes, n, failed):
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-45c3
 #| code-fold: true
-#| code-summary: "Whichever it is"
+#| code-summary: "Either of the two"
 def _find_work(photos, holes, out, n, failed):
     "The work, and a dict about it: photos, n, size, seed, manifest_sha256"
     folder = Path(photos) if isinstance(photos, (str, Path)) else None
@@ -1070,7 +1070,7 @@ def _any_console():
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
 
 def _why(e):
-    "What to say about an error: our own words, and one line of anybody else's"
+    "What to say about an error: our own words, or one line of any other error"
     full = re.search("out of memory|n't allocate memory", str(e))
     if full or isinstance(e, MemoryError):
         return 'not enough memory: take smaller photos, or end other programs'
@@ -1130,7 +1130,7 @@ def main(
     except KeyboardInterrupt:
         why = ('\ngla_evaluate: interrupted; the same command goes on from '
                f'{args.out}/rows.csv')
-    # whatever it is, one line, and what is measured stays
+    # any other error: one line, and all finished rows stay
     except Exception as e: why = f'gla_evaluate: {_why(e)}'
     print(why, file=sys.stderr)
     return 1

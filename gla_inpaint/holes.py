@@ -71,7 +71,7 @@ def _hidden_hole(im):
 
 # %% ../nbs/09_holes.ipynb #09_holes-photoc
 def _hole_of_picture(im):
-    "The hole that a picture shows; refuses what is no drawing in two tones"
+    "The hole that a picture shows; refuses one that is not drawn in two tones"
     if _looks_like_a_photo(im):
         raise InpaintError("the hole looks like a photo. The photo comes first, "
                            "then the hole: a picture in two tones, white where the "

@@ -35,7 +35,7 @@ def model_page(
     if text.startswith('---'): return text
     size = getattr(net, 'size', None) or 'unknown'
     about = f'{_what(net)}, trained at {size} pixels.'
-    said = text or 'Nobody has described these weights.'
+    said = text or 'These weights have no description yet.'
     lines = 'license: other\nlibrary_name: gla_inpaint\npipeline_tag: image-to-image'
     label = getattr(net, 'label', '')
     return f'---\n{lines}\n---\n\n{said}\n\n{about} {label}'.rstrip()+'\n'
@@ -68,7 +68,7 @@ def push_to_hub(
     model, # Inpainter, fastai Learner, path of weights, or None: the package's weights
     name:str, # 'user/name' on the Hub; made where it is missing
     text:str='', # for the page, as for `model_page`
-    private:bool=None, # may nobody else see it? None: as the account has it
+    private:bool=None, # hide it from others? None: as the account has it
     token:str=None, # None: that of `hf auth login`
 )->str: # address of what was uploaded
     """Publish a network. ImportError without the client; the client's own errors

@@ -287,7 +287,7 @@ def main(argv=None # list of strings; None: those of the command line
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
     try:
         with warnings.catch_warnings():
-            # Pillow's word about large pictures is no news: they are errors here
+            # Pillow warns of large pictures, which are errors here already
             warnings.simplefilter('ignore')
             warnings.simplefilter('always', UserWarning)
             warnings.showwarning = _warn

@@ -77,8 +77,8 @@ def read_checkpoint(
     folder:Path, # where the checkpoints are
     device='cpu', # for the tensors
 )->dict: # the newest state that is whole; None where there is none
-    """Read a state, running no code of the file's. A damaged file is named, renamed to
-    .broken and passed over."""
+    """Read a state without running code from the file. A damaged file is named,
+    renamed to .broken and passed over."""
     for path in sorted(folder.glob('[0-9]*.pt'), reverse=True):
         data = path.read_bytes()
         try:
@@ -120,7 +120,7 @@ def _opt_state(opt):
 
 # %% ../nbs/11_train.ipynb #11_train-15load
 #| code-fold: true
-#| code-summary: "and back, into either optimizer"
+#| code-summary: "Back into either optimizer"
 def _load_opt(opt, state):
     "What `_opt_state` gave, into either optimizer"
     kept,hypers = state['state'],state['hypers']
@@ -136,7 +136,7 @@ def _load_opt(opt, state):
 def learner_state(
     learn:InpaintLearner, # in the middle of a fit, between two batches
 )->dict: # for `write_checkpoint`
-    "All that training has changed. Each process has to ask: the losses are of all."
+    "All that training has changed. Each process has to call it: the losses are of all."
     more = dict(average=learn.average.state()) if learn.average else {}
     if learn.rival: more['warmed'] = learn.rival.warmed
     return dict(nets=[n.state_dict() for n,_ in _pairs(learn)],
@@ -287,12 +287,12 @@ def look(self:Clock):
 # %% ../nbs/11_train.ipynb #11_train-24when
 @patch
 def before_train(self:Clock):
-    "At the start of an epoch,"
+    "Look at the clock at the start of an epoch."
     self.look()
 
 @patch
 def after_batch(self:Clock):
-    "and after each batch of training."
+    "Look again after each batch, and end the epoch when the time is up."
     if not self.training: return
     self.look()
     if self.minutes and self.spent >= self.minutes: raise CancelTrainException
@@ -644,7 +644,7 @@ def fit_to_weights(
 
 # %% ../nbs/11_train.ipynb #11_train-35other
 #| code-fold: true
-#| code-summary: "the same for another method's network"
+#| code-summary: "The same for another method's network"
 def _fit_other(settings, net):
     "The same for a network that is not ours; without a width the budget is the nearest"
     budget = settings['width'] or width_near(Inpainter, count_parameters(net))
@@ -855,7 +855,7 @@ def longer(
     s:dict, # settings of a run
     state:dict, # of its last checkpoint, or {}
     epochs:int=None, # how long it is to be, from its beginning
-    minutes:float=None, # or so
+    minutes:float=None, # the same in minutes
 )->dict: # settings of the longer run
     "The same run with another length. InpaintError for less than is done already."
     if not (epochs or minutes): return s
@@ -1133,7 +1133,7 @@ def _no_memory(e):
         isinstance(e, RuntimeError) and any(w in str(e) for w in words))
 
 def _keep_traceback(out, e):
-    "For whoever mends it; the reader gets one line"
+    "For the person who mends it; the user gets one line"
     text = ''.join(traceback.format_exception(e))
     try: (out/'error.txt').write_text(text, encoding='utf-8')
     except OSError: return ''

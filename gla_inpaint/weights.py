@@ -61,7 +61,7 @@ def replacing(path:Path # where the file is to be
 #| code-fold: true
 #| code-summary: "What a file says"
 def _about(net, label):
-    "What a file says of its network"
+    "What a file says about its network"
     about = dict(net=net.name, settings=json.dumps(net.settings),
                  size=getattr(net, 'size', None), label=label)
     # each switch by itself too: older versions of this package read those
@@ -213,7 +213,7 @@ DEFAULT_SHA256 = 'f2f8f07db8045edbd53edce8b167b1ca4d5c500183cf9794c1f9797b0d68ff
 #| code-summary: "A GPU or the CPU"
 def pick_device(device:str # 'auto': CUDA, MPS or CPU
 )->str: # one that is there
-    "Where to compute. `InpaintError` where that is not to be had."
+    "Where to compute. `InpaintError` where there is no such device."
     if device == 'auto':
         if torch.cuda.is_available(): return 'cuda'
         return 'mps' if torch.backends.mps.is_available() else 'cpu'

@@ -43,7 +43,7 @@ def test_a_text_with_its_own_first_lines_is_the_page(tmp_path):
     save_pretrained(Inpainter(2), tmp_path/'a', '---\nlicense: cc0-1.0\n---\nMine.')
     assert (tmp_path/'a/README.md').read_text() == '---\nlicense: cc0-1.0\n---\nMine.'
     save_pretrained(tmp_path/'a'/WEIGHTS_FILE, tmp_path/'b')
-    assert 'license: other' in (tmp_path/'b/README.md').read_text() and 'Nobody has described' in (tmp_path/'b/README.md').read_text()
+    assert 'license: other' in (tmp_path/'b/README.md').read_text() and 'no description yet' in (tmp_path/'b/README.md').read_text()
 
 
 def test_full_precision_on_request(tmp_path):

@@ -267,7 +267,7 @@ const ICONS = {
 // what stands on the bar: its name, its word, what it does
 const BAR = [
   ["Tools", {
-    brush: ["Brush", "Mark what is to go (B)"],
+    brush: ["Brush", "Mark what to remove (B)"],
     eraser: ["Eraser", "Take marks away (E)"],
     rectangle: ["Rectangle", "Mark a rectangle (R)"],
   }],
