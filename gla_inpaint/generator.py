@@ -265,6 +265,8 @@ class Generator(nn.Module):
     name = ''       # in commands, files and tables
     stride = 4      # sizes are padded to multiples of it
     stages = 2      # how many of the pair are scored: both, or the last alone
+    size = None     # of the photos it was trained on, in pixels, where that is known
+    label = ''      # who trained it, on what: a line of a weights file
     needs = {}      # own losses that belong to the method: {name: usual weight}
     extras = {}     # own losses that any network could have, off until asked for
 
