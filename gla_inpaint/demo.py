@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 import matplotlib.pyplot as plt
 from PIL import Image
 from fastai.callback.core import Callback, CancelFitException

@@ -129,6 +129,10 @@ def copy_detail(
     scale:float=1., # how many pixels are one of the network's
 )->torch.Tensor: # [1,C,H,W]; known pixels are unchanged
     """Give a fill the detail of known blocks that look like it: first of 18*scale
-    pixels, then of 12*scale. Unchanged where no such block is known."""
-    for side in (18, 12): filled = _copy_blocks(filled, mask, round(side*scale))
-    return filled
+    pixels, then of 12*scale. Unchanged where no such block is known. `ValueError`
+    for more than one photo."""
+    if len(filled) != 1: raise ValueError(
+        f'one photo at a time, [1,C,H,W], not {tuple(filled.shape)}')
+    result,mask = filled.cpu(),mask.cpu()
+    for side in (18, 12): result = _copy_blocks(result, mask, round(side*scale))
+    return result.to(filled.device)

@@ -7,7 +7,6 @@ __all__ = ['AdversarialCB', 'InpaintLoss', 'RankDL', 'InpaintLearner', 'get_lear
 
 # %% ../nbs/08_learner.ipynb #08_learner-05
 from collections import defaultdict
-from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 

@@ -14,7 +14,6 @@ import numpy as np, pytest, torch
 from PIL import Image
 
 from board import CHROMIUM, board, browser
-from gla_inpaint.draw import png_to_hole
 from gla_inpaint.generator import Inpainter
 
 MISSING = [name for name in ('jupyterlab', 'playwright') if find_spec(name) is None]

@@ -7,7 +7,7 @@ from gla_inpaint.data import make_loaders
 from gla_inpaint.learner import get_learner
 from gla_inpaint.nets import make_net
 from gla_inpaint.others import multicolumn
-from gla_inpaint.others.multicolumn import Column, MultiColumnNet, confidence_weights, hole_mrf, id_mrf
+from gla_inpaint.others.multicolumn import Column, confidence_weights, hole_mrf, id_mrf
 from test_unets import photo_and_mask
 
 

@@ -8,9 +8,9 @@ from fastai.callback.schedule import lr_find
 from fastai.callback.core import CancelTrainException, Callback
 from fastai.data.core import TfmdDL
 from fastai.learner import Learner, load_learner
-from PIL import EpsImagePlugin, Image, PngImagePlugin
+from PIL import EpsImagePlugin, Image
 
-from gla_inpaint.data import (HELD_OUT, InpaintDataset, InpaintDL, crop_box, crop_photo, find_photos, inpaint_dataloaders, load_crop,
+from gla_inpaint.data import (HELD_OUT, InpaintDataset, crop_box, crop_photo, find_photos, inpaint_dataloaders, load_crop,
                               load_photo, sample_photos, show_rows, split_celeba_hq, split_imagenet, split_photos, split_places365, to_pair, to_tensor)
 from gla_inpaint.pictures import SUFFIXES, UNREADABLE, PictureError
 from gla_inpaint.masks import free_form_hole, mask_from_hole

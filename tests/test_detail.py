@@ -52,6 +52,11 @@ def test_too_little_to_lend_leaves_the_fill_as_it_is():
         assert torch.equal(copy_detail(x, m), x)
 
 
+def test_one_photo_at_a_time():
+    with pytest.raises(ValueError, match=r'one photo at a time, \[1,C,H,W\], not \(2, 3, 32, 32\)'):
+        copy_detail(torch.zeros(2, 3, 32, 32), torch.ones(2, 1, 32, 32))
+
+
 def test_the_distance_is_that_of_loops():
     set_seed(0)
     a,blocks,w = torch.rand(12),torch.rand(5, 12),(torch.rand(12) > .5).float()

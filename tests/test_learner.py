@@ -1,6 +1,5 @@
 "Saved in one process, loaded in another: generator, discriminator and both optimizers; an export holds the generator alone."
 import contextlib, functools, io, os, subprocess, sys
-import pytest
 
 MAKE = '''
 import warnings; warnings.filterwarnings('ignore')

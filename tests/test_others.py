@@ -21,7 +21,7 @@ from gla_inpaint.inference import inpaint
 from gla_inpaint.weights import InpaintError, load_inpainter, save_inpainter
 from gla_inpaint.learner import InpaintLoss, get_learner
 from gla_inpaint.losses import reconstruction_loss
-from gla_inpaint.nets import NETS, count_parameters, make_net, net_class, size_of, width_for
+from gla_inpaint.nets import NETS, make_net, net_class, size_of, width_for
 
 WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'
 
