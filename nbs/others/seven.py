@@ -2,11 +2,12 @@
 
     python nbs/others/seven.py PHOTOS VAL RUNS
 
-trains on the folder PHOTOS and measures on the folder VAL, with one set of holes. There are five tables:
+trains on the folder PHOTOS and measures on the folder VAL, with one set of holes. There are six tables:
 
     A         equal parameters, equal steps, reconstruction alone
     A+D       the same with the discriminator
     B         equal parameters, equal minutes of one core (its own, whatever else runs), reconstruction alone
+    B+D       the same with the discriminator
     own       as A, with the method's further losses
     skeleton  as A, each idea in our own network (skeleton.py)
 
@@ -37,7 +38,7 @@ sys.path.insert(0, str(HERE))
 ALL = list(NETS)
 from skeleton import SKELETONS
 
-TABLES,SEEDS,HOLES = ('A', 'A+D', 'B', 'own', 'skeleton'),(0, 1, 2),100
+TABLES,SEEDS,HOLES = ('A', 'A+D', 'B', 'B+D', 'own', 'skeleton'),(0, 1, 2),100
 MARKS = 'mean-colour', 'membrane', 'telea', 'navier-stokes', 'patchmatch'
 METRICS = ('l1', 'l2', 'ssim', 'psnr', 'hole_l1', 'hole_l2', 'hole_ssim', 'hole_psnr')
 
@@ -72,9 +73,9 @@ def photos_for(photos, runs, n):
 def settings_of(args, table, net, seed):
     "What `gla_train` is given, but for the folders"
     s = dict(net=net, width=args.budget, size=args.size, bs=args.bs, lr=args.lr, seed=seed, save_every=100)
-    s |= dict(minutes=args.minutes) if table == 'B' else dict(epochs=args.passes)
+    s |= dict(minutes=args.minutes) if table.startswith('B') else dict(epochs=args.passes)
     if table == 'own': s['own'] = True
-    if table != 'A+D': s['without'] = ['adversarial']
+    if not table.endswith('+D'): s['without'] = ['adversarial']
     return s
 
 
