@@ -44,10 +44,11 @@ def lenders(
     "The blocks that are wholly known."
     h,w = mask.shape[2:]
     while h*w/every**2*soft.shape[1]*side**2 > _ROOM: every += 1
-    known = F.unfold(mask, side, stride=every)[0].amin(0) == 1
-    grid = torch.cartesian_prod(*(torch.arange(0, n-side+1, every) for n in (h, w)))
-    rows = (F.unfold(x, side, stride=every)[0].T[known] for x in (soft, detail))
-    return *rows,grid[known]
+    # the smallest value of each block
+    known = -F.max_pool2d(-mask, side, every)[0,0] == 1
+    def _blocks(x): return x[0].unfold(1, side, every).unfold(2, side, every)
+    rows = (_blocks(x).permute(1,2,0,3,4)[known].flatten(1) for x in (soft, detail))
+    return *rows,known.nonzero()*every
 
 # %% ../nbs/09_detail.ipynb #09_detail-short
 # so many blocks go into the second round
@@ -66,14 +67,15 @@ def shortlist(
 # %% ../nbs/09_detail.ipynb #09_detail-14
 def places(
     mask:torch.Tensor, # [1,1,H,W], 1 = known
+    wanted:torch.Tensor, # the pixels to cover [H,W], bool
     side:int, # of a block
     step:int, # from block to block
-)->list: # (top, left), from the rim inwards
-    "Where blocks are needed to cover the hole."
-    rows,cols = ([*range(0, n-side, step), n-side] for n in mask.shape[2:])
-    def _share(y, x): return mask[0,0,y:y+side,x:x+side].mean().item()
-    share = {(y,x): _share(y, x) for y in rows for x in cols}
-    return sorted((p for p in share if share[p] < 1), key=lambda p: -share[p])
+)->list: # (top, left), those that are known for the largest part first
+    "Where blocks are needed to cover what is wanted."
+    rows,cols = ([*range(0, n-side, step), n-side] for n in wanted.shape)
+    share = {(y,x): mask[0,0,y:y+side,x:x+side].mean().item()
+             for y in rows for x in cols if wanted[y:y+side,x:x+side].any()}
+    return sorted(share, key=lambda p: -share[p])
 
 # %% ../nbs/09_detail.ipynb #09_detail-window
 def window(
@@ -101,7 +103,7 @@ class _Lender:
         return self.detail[best].view_as(detail)
 
 # %% ../nbs/09_detail.ipynb #09_detail-17
-def _copy_blocks(filled, mask, side):
+def _copy_blocks(filled, mask, wanted, side):
     "Once through the hole, with blocks of one size"
     if min(mask.shape[2:]) < side: return filled
     soft,detail = split(filled, side/6)
@@ -109,7 +111,7 @@ def _copy_blocks(filled, mask, side):
     if not len(corners): return filled
     step = side*2//3
     at = [(0, slice(None), slice(y, y+side), slice(x, x+side))
-          for y,x in places(mask, side, step)]
+          for y,x in places(mask, wanted, side, step)]
     if not at: return filled
     lists = shortlist(torch.stack([soft[p].flatten() for p in at]), blocks)
     lend,fade = _Lender(details, corners, side),window(side, side-step)
@@ -120,19 +122,23 @@ def _copy_blocks(filled, mask, side):
         new[p] += fade*block; weight[p] += fade
         told[p] = torch.where(there[p] > 0, told[p], block); there[p] = 1
     result = (soft + new/weight.clamp(min=1e-6)).clamp(-1, 1)
-    return torch.where(mask > 0, filled, result)
+    return torch.where(wanted, result, filled)
 
 # %% ../nbs/09_detail.ipynb #09_detail-twice
 def copy_detail(
     filled:torch.Tensor, # photo with its soft fill [1,C,H,W] in [-1,1]
     mask:torch.Tensor, # M [1,1,H,W], 1 = known
     scale:float=1., # how many pixels are one of the network's
-)->torch.Tensor: # [1,C,H,W]; known pixels are unchanged
+    wanted:torch.Tensor=None, # where to copy [H,W], bool; None: in all of the hole
+)->torch.Tensor: # [1,C,H,W]; all other pixels are unchanged
     """Give a fill the detail of known blocks that look like it: first of 18*scale
     pixels, then of 12*scale. Unchanged where no such block is known. `ValueError`
     for more than one photo."""
     if len(filled) != 1: raise ValueError(
         f'one photo at a time, [1,C,H,W], not {tuple(filled.shape)}')
     result,mask = filled.cpu(),mask.cpu()
-    for side in (18, 12): result = _copy_blocks(result, mask, round(side*scale))
+    hole = mask[0,0] == 0
+    wanted = hole if wanted is None else hole & wanted.cpu()
+    for side in (18, 12):
+        result = _copy_blocks(result, mask, wanted, round(side*scale))
     return result.to(filled.device)

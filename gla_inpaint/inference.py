@@ -78,11 +78,12 @@ def _with_known(box, own, unknown):
     return (0, 0, *unknown.shape[::-1]),whole
 
 # %% ../nbs/09_inference.ipynb #09_inference-detail
-def _with_detail(rgb, img, hole, size):
-    "What was painted [H,W,3] in a crop [1,3,H,W], with detail from its known part"
+def _with_detail(rgb, img, hole, own, size):
+    "What was painted [H,W,3] in a crop [1,3,H,W], with detail where it is its own"
     mask,side = mask_from_hole(hole)[None],max(hole.shape)
     filled = composite(torch.from_numpy(rgb).permute(2,0,1)[None]*2-1, img, mask)
-    whole = copy_detail(filled.float(), mask, max(.5, side/(size or min(512, side))))
+    scale = max(.5, side/(size or min(512, side)))
+    whole = copy_detail(filled.float(), mask, scale, torch.from_numpy(own))
     return ((whole[0].permute(1,2,0)+1)/2).clamp(0, 1).numpy()
 
 # %% ../nbs/09_inference.ipynb #09_inference-inpaintc
@@ -112,7 +113,7 @@ def inpaint(
             (l,t,r,b),own = _with_known(*crop, unknown)
             x,u = to_network(photo.crop((l,t,r,b))),unknown[t:b,l:r]
             rgb = predict(net, x, u)
-            if detail: rgb = _with_detail(rgb, x, u, getattr(net, 'size', None))
+            if detail: rgb = _with_detail(rgb, x, u, own, getattr(net, 'size', None))
             rgb = np.dstack([rgb, alpha[t:b,l:r]])
             paste(pixels[t:b,l:r], own, to_pixels(rgb[own], photo))
     return with_pixels(photo, pixels)

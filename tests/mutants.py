@@ -125,10 +125,10 @@ MUTANTS = [Mutant(*m) for m in [
     # any photo, any hole
     ('09_holes', 'white is what is known', "return bright >= .5", "return bright < .5"),
     ('09_crops', 'resized with what lies under the hole', "resize(img*mask, size)/share", "resize(img, size)/share"),
-    ('09_detail', 'the fill lends to itself', "every)[0].amin(0) == 1", "every)[0].amin(0) >= 0"),
+    ('09_detail', 'the fill lends to itself', "every)[0,0] == 1", "every)[0,0] >= 0"),
     ('09_detail', 'the blocks that look least alike', "topk(k, largest=False)", "topk(k, largest=True)"),
     ('09_detail', 'blocks do not go on in step', "(alike + in_step +", "(alike + 0*in_step +"),
-    ('09_detail', 'the known pixels get new detail too', "torch.where(mask > 0, filled, result)", "result"),
+    ('09_detail', 'the known pixels get new detail too', "torch.where(wanted, result, filled)", "result"),
     ('09_blend', 'the seam doubled: membrane with the wrong sign', "return painted + error", "return painted - error"),
     ('09_inference', 'known pixels repainted too', "paste(pixels[t:b,l:r], own, to_pixels(rgb[own], photo))", "paste(pixels[t:b,l:r], own|True, to_pixels(rgb[own|True], photo))"),
     # runs

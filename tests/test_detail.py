@@ -109,3 +109,16 @@ def test_a_small_photo_gets_small_blocks():
     hole = np.tile(np.arange(128)%18 < 10, (128,1))
     noise = np.random.default_rng(0).integers(0, 256, (128,128,3)).astype(np.uint8)
     assert not np.array_equal(inpaint(noise, hole), inpaint(noise, hole, detail=False))
+
+
+def test_only_what_is_wanted_changes():
+    "Two holes: the one that is wanted gets what it gets alone, for neither lends to the other"
+    set_seed(0)
+    x,m = torch.rand(1, 3, 64, 96)*2-1,torch.ones(1, 1, 64, 96)
+    m[...,20:40,10:30] = m[...,20:40,60:80] = 0
+    left = torch.zeros(64, 96, dtype=bool); left[20:40,10:30] = True
+    both,one = copy_detail(x*m, m),copy_detail(x*m, m, wanted=left)
+    assert torch.equal(one[...,~left], (x*m)[...,~left])
+    assert not torch.equal(one[...,60:80], both[...,60:80]) and (one-x*m)[...,left].abs().max() > .1
+    assert torch.equal(copy_detail(x*m, m, wanted=torch.zeros_like(left)), x*m)
+    assert torch.equal(copy_detail(x*m, m, wanted=torch.ones_like(left)), both), 'known pixels are never wanted'

@@ -62,9 +62,10 @@ def test_seed_by_seed_and_never_twice(bench):
     assert len(bench.calls) == n and bench.rows().to_csv() == before
 
 def test_what_a_run_is_given(bench):
-    bench.go('--nets', 'partial', '--tables', 'A', 'A+D', 'B', '--seeds', '0', '--minutes', '2')
-    a,d,b = (train.read_settings(bench.runs/f'{t}-partial-0') for t in ('A', 'A+D', 'B'))
+    bench.go('--nets', 'partial', '--tables', 'A', 'A+D', 'B', 'B+D', '--seeds', '0', '--minutes', '2')
+    a,d,b,bd = (train.read_settings(bench.runs/f'{t}-partial-0') for t in ('A', 'A+D', 'B', 'B+D'))
     assert (a['without'], d['without'], b['without']) == (['adversarial'], [], ['adversarial']) and (a['epochs'], a['minutes'], b['minutes']) == (1, None, 2)
+    assert (bd['without'], bd['minutes']) == ([], 2)
     assert a['train'] == d['train'] == b['train'] and len(a['train']) == 12 and a['net_settings'] == dict(width=width_for('partial', 4))
 
 def test_a_half_run_goes_on_and_another_is_refused(bench):
