@@ -17,8 +17,11 @@ def split(
     sigma:float, # of the Gaussian, in pixels
 )->tuple: # soft and detail, each [1,C,H,W]; their sum is the picture
     "A picture as its blur and the detail that the blur has lost."
-    soft = gaussian_filter(img.numpy(), sigma, mode='nearest', axes=(2,3))
-    soft = torch.from_numpy(soft).to(img)
+    (h,w),k = img.shape[2:],max(1, int(sigma/3))
+    # a strong blur is computed on a smaller picture
+    small = F.interpolate(img, size=(h//k, w//k), mode='bilinear', antialias=True)
+    soft = gaussian_filter(small.numpy(), sigma/k, mode='nearest', axes=(2,3))
+    soft = F.interpolate(torch.from_numpy(soft), size=(h, w), mode='bicubic')
     return soft,img-soft
 
 # %% ../nbs/09_detail.ipynb #09_detail-08
@@ -94,9 +97,13 @@ class _Lender:
     def __init__(self, detail, corners, side):
         self.detail,self.corners,self.side = detail,corners,side
         self.used = torch.zeros(len(corners))
+        # of large blocks some pixels are enough
+        self.some = (..., *[slice(None, None, max(1, side//18))]*2)
+        self.seen = detail.view(len(detail), -1, side, side)[self.some].flatten(1)
     def __call__(self, alike, which, detail, there):
         "From a shortlist: the detail [C,side,side] that goes on with what is there"
-        in_step = distance(detail.flatten(), self.detail[which], there.flatten())
+        at,there = (x[self.some].flatten() for x in (detail, there))
+        in_step = distance(at, self.seen[which], there)
         best = which[(alike + in_step + .001*self.used[which]).argmin()]
         near = (self.corners-self.corners[best]).abs().amax(1) < self.side//2
         self.used += near

@@ -2,9 +2,10 @@
 import numpy as np, pytest, torch
 from PIL import Image
 from fastai.torch_core import set_seed
+from scipy.ndimage import gaussian_filter
 
-from gla_inpaint.data import crop_photo, sample_photos
-from gla_inpaint.detail import copy_detail, distance, shortlist
+from gla_inpaint.data import crop_photo, sample_photos, to_tensor
+from gla_inpaint.detail import copy_detail, distance, shortlist, split
 from gla_inpaint.inference import inpaint, main
 from gla_inpaint.masks import hole_of_ratio
 
@@ -122,3 +123,23 @@ def test_only_what_is_wanted_changes():
     assert not torch.equal(one[...,60:80], both[...,60:80]) and (one-x*m)[...,left].abs().max() > .1
     assert torch.equal(copy_detail(x*m, m, wanted=torch.zeros_like(left)), x*m)
     assert torch.equal(copy_detail(x*m, m, wanted=torch.ones_like(left)), both), 'known pixels are never wanted'
+
+
+@pytest.mark.parametrize('size', [(200, 300), (203, 301)])
+def test_a_strong_blur_is_that_of_the_whole_picture(size):
+    x = to_tensor(crop_photo(sample_photos()['china'], size))[None]
+    for sigma in (2., 5., 6., 20.):
+        soft,detail = split(x, sigma)
+        whole = torch.from_numpy(gaussian_filter(x.numpy(), sigma, mode='nearest', axes=(2,3)))
+        assert soft.shape == x.shape and torch.allclose(soft+detail, x, atol=1e-6)
+        # at the border, the outermost pixels are averaged before they are repeated
+        off,n = (soft-whole).abs(),int(3*sigma)
+        assert off[...,n:-n,n:-n].max() < (1e-6 if sigma < 6 else .03) and off.mean() < .01
+
+
+def test_some_pixels_of_large_blocks_choose_as_all_would():
+    "Stripes eight times as wide, in blocks eight times as wide"
+    wave = torch.sin(torch.arange(384)*2*torch.pi/48).expand(1, 3, 384, 384)*.5
+    m = torch.ones(1, 1, 384, 384); m[...,120:240,120:240] = 0
+    left = (copy_detail(wave*m, m, 8.)-wave).square().sum()/(wave*m-wave).square().sum()
+    assert left < .25
