@@ -289,7 +289,7 @@ class Generator(nn.Module):
         check_inputs(holed, mask)
         (h,w),mask,self.own = holed.shape[-2:],mask.to(holed.dtype),{}
         x,m = self.pad(holed.masked_fill(mask == 0, 0)),self.pad(mask)
-        truth = None if truth is None else self.pad(truth)
+        truth = None if truth is None else self.pad(truth, 'replicate')
         first,result = self.fill(x, m, truth)
         return first[...,:h,:w],result[...,:h,:w]
 
@@ -297,11 +297,12 @@ class Generator(nn.Module):
 @patch
 def pad(self:Generator,
     x:torch.Tensor, # [B,C,H,W]
+    mode:str='constant', # of `F.pad`: zeros, or 'replicate': the border goes on
 )->torch.Tensor: # [B,C,H',W'], multiples of `stride`
-    """Zeros on the right and below, as few as will do. A pixel's channels come to
-    lie side by side, as convolutions like them."""
+    """More pixels on the right and below, as few as will do. A pixel's channels come
+    to lie side by side, as convolutions like them."""
     h,w = x.shape[-2:]
-    x = F.pad(x, (0, -w%self.stride, 0, -h%self.stride))
+    x = F.pad(x, (0, -w%self.stride, 0, -h%self.stride), mode)
     return x.contiguous(memory_format=torch.channels_last)
 
 # %% ../nbs/04_generator.ipynb #04_generator-44l

@@ -143,6 +143,16 @@ def test_what_lies_under_the_hole_changes_nothing(name, size):
 
 
 @each
+def test_the_truth_goes_on_beyond_a_padded_border(name):
+    net,(x,m) = small(name),photo_and_mask(1, 17, 23)
+    got = {}
+    net.fill = lambda x,m,truth: (got.update(x=x, m=m, truth=truth), (x, x))[1]
+    net(x*m, m, x)
+    assert torch.equal(got['truth'][...,:17,:23], x) and torch.equal(got['x'][...,:17,:23], x*m)
+    assert (got['truth'][...,17:,22:] == x[...,-1:,-1:]).all() and not got['m'][...,17:,:].any() and not got['m'][...,23:].any()
+
+
+@each
 @pytest.mark.parametrize('hole', ['none', 'all'])
 def test_no_hole_and_nothing_else(name, hole):
     net,(x,m) = small(name).eval(),photo_and_mask(2, 20, 24)
