@@ -26,12 +26,13 @@ def _square_box(centre, side, size):
     return left,top,min(left+side, size[0]),min(top+side, size[1])
 
 # %% ../nbs/09_crops.ipynb #09_crops-company
-def _company(low, high, side):
+def _company(low, high, side, whole):
     """Which of the holes [N] fit into a crop with the first. They need the room from
-    `low` to `high` [N,2], and alone they would have crops of `side` [N]."""
+    `low` to `high` [N,2], and alone they would have crops of `side` [N]. The photo is
+    `whole` (width, height)."""
     room,best = side[0] - (high[0]-low[0]),None
     for at in product((.5, 0, 1), repeat=2):
-        start = low[0] - at*room
+        start = (low[0] - at*room).clip(0, np.maximum(0, whole-side[0]))
         within = (low >= start) & (high <= start+side[0])
         fit = within.all(1) & (side <= side[0])
         if best is None or fit.sum() > best.sum(): best = fit
@@ -47,8 +48,9 @@ def _rooms(labels, size):
     left,right,top,bottom = np.array(found).T
     centre = np.stack([left+right, top+bottom], 1)/2
     need = _CONTEXT*np.maximum(right-left, bottom-top)
-    side = np.maximum(need, max(size, 16))
-    return centre - need[:,None]/2,centre + need[:,None]/2,side
+    # no more than the photo has
+    low,high = (np.clip(centre + s*need[:,None]/2, 0, labels.shape[::-1]) for s in (-1,1))
+    return low,high,np.clip(need, max(size, 16), max(16, *labels.shape))
 
 # %% ../nbs/09_crops.ipynb #09_crops-findb
 def find_crops(
@@ -60,7 +62,7 @@ def find_crops(
     low,high,side = _rooms(labels, size)
     todo = np.argsort(side, kind='stable')
     while len(todo):
-        with_first = _company(low[todo], high[todo], side[todo])
+        with_first = _company(low[todo], high[todo], side[todo], hole.shape[::-1])
         group,todo = todo[with_first],todo[~with_first]
         middle = (low[group].min(0) + high[group].max(0))/2
         l,t,r,b = box = _square_box(middle, side[group[0]], hole.shape[::-1])

@@ -489,6 +489,15 @@ def test_specks_that_share_a_crop_have_as_much_around_them_as_alone(gap):
         y,x = np.nonzero(own)
         assert min(x.min(), y.min(), r-l-1-x.max(), b-t-1-y.max()) >= 9
 
+@pytest.mark.parametrize('shape', [(256, 256), (170, 256), (256, 100), (60, 90)])
+def test_a_photo_no_larger_than_a_crop_is_filled_in_one_go(shape):
+    "Holes of any size, at any place: the network would see the same picture for each"
+    h,w = shape
+    hole = np.zeros(shape, bool)
+    for y,x,n in (.1, .1, 5), (.8, .1, 9), (.1, .8, 5), (.3, .2, 30), (.6, .6, 20): hole[int(y*h):int(y*h)+n, int(x*w):int(x*w)+n] = True
+    (box,own), = find_crops(hole, 256)
+    assert box == (0, 0, w, h) and np.array_equal(own, hole)
+
 def test_far_holes_do_not_touch_each_other():
     photo = sample_photos()['china'].resize((320,214))
     a,b = square(214, 320, (20,20), 10),square(214, 320, (180,290), 12)
