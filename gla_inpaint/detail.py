@@ -100,14 +100,20 @@ class _Lender:
         # of large blocks some pixels are enough
         self.some = (..., *[slice(None, None, max(1, side//18))]*2)
         self.seen = detail.view(len(detail), -1, side, side)[self.some].flatten(1)
-    def __call__(self, alike, which, detail, there):
-        "From a shortlist: the detail [C,side,side] that goes on with what is there"
+    def choose(self, alike, which, detail, there):
+        "The best of a shortlist, and its r: 0 if it goes on exactly"
         at,there = (x[self.some].flatten() for x in (detail, there))
         in_step = distance(at, self.seen[which], there)
-        best = which[(alike + in_step + .001*self.used[which]).argmin()]
+        i = (alike + in_step + .001*self.used[which]).argmin()
+        best = which[i]
         near = (self.corners-self.corners[best]).abs().amax(1) < self.side//2
         self.used += near
-        return self.detail[best].view_as(detail)
+        energy = distance(0*at, self.seen[best][None], there).clamp(min=1e-5)
+        return best,in_step[i]/energy
+    def __call__(self, alike, which, detail, there):
+        "From a shortlist: the detail [C,side,side] that goes on with what is there"
+        best,r = self.choose(alike, which, detail, there)
+        return self.detail[best].view_as(detail)/(1 + r/16)
 
 # %% ../nbs/09_detail.ipynb #09_detail-17
 def _copy_blocks(filled, mask, wanted, side):
