@@ -7,8 +7,9 @@ __all__ = []
 
 # %% ../nbs/09_crops.ipynb #09_crops-imports
 from itertools import product
+from math import ceil
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
-from scipy.ndimage import find_objects, label
+from scipy.ndimage import distance_transform_edt, find_objects, label
 from .masks import mask_from_hole
 from .generator import composite
 from .weights import InpaintError
@@ -24,6 +25,30 @@ def _square_box(centre, side, size):
     def _start(c, n): return int(np.clip(round(c-side/2), 0, max(0, n-side)))
     left,top = (_start(c, n) for c,n in zip(centre, size))
     return left,top,min(left+side, size[0]),min(top+side, size[1])
+
+# %% ../nbs/09_crops.ipynb #09_crops-pieces
+def _thickness(labels, i, box):
+    "Of the hole i, in pixels. A large one is measured at every few pixels."
+    step = max(1, max(s.stop-s.start for s in box)//512)
+    # with some of its surroundings, as far as the photo has them
+    wider = tuple(slice(max(0, s.start-step), s.stop+step, step) for s in box)
+    return 2*distance_transform_edt(labels[wider] == i, sampling=step).max()
+
+def _cut(labels, size):
+    "Labels [H,W] of holes, the long and thin ones cut into pieces"
+    n = labels.max()
+    for i,box in enumerate(find_objects(labels), 1):
+        part = labels[box] == i
+        (h,w),cell = part.shape,size/_CONTEXT
+        if max(h, w) <= cell: continue
+        cell = max(cell, _CONTEXT*_thickness(labels, i, box))
+        (y,x),rows,columns = np.nonzero(part),ceil(h/cell),ceil(w/cell)
+        cells = y*rows//h*columns + x*columns//w
+        piece = np.unique(cells, return_inverse=True)[1]
+        # the first keeps its label
+        labels[box][part] = np.where(piece, n+piece, i)
+        n += piece.max()
+    return labels
 
 # %% ../nbs/09_crops.ipynb #09_crops-company
 def _company(low, high, side, whole):
@@ -58,7 +83,7 @@ def find_crops(
     size:int, # smallest side of a crop: what the network was trained at
 ): # yields (left, top, right, bottom), and [h,w] bool: the pixels to fill from it
     "Crops that fill every pixel of the hole once."
-    labels,_ = label(hole, np.ones((3,3)))
+    labels = _cut(label(hole, np.ones((3,3)))[0], size)
     low,high,side = _rooms(labels, size)
     todo = np.argsort(side, kind='stable')
     while len(todo):

@@ -124,6 +124,7 @@ MUTANTS = [Mutant(*m) for m in [
     ('08_nets', 'settings are taken as they come', "check_settings(kind := net_class(name), settings)", "kind = net_class(name)"),
     # any photo, any hole
     ('09_holes', 'white is what is known', "return bright >= .5", "return bright < .5"),
+    ('09_crops', 'a long stroke stays whole', "if max(h, w) <= cell: continue", "continue"),
     ('09_crops', 'resized with what lies under the hole', "resize(img*mask, size)/share", "resize(img, size)/share"),
     ('09_detail', 'the fill lends to itself', "every)[0,0] == 1", "every)[0,0] >= 0"),
     ('09_detail', 'the blocks that look least alike', "topk(k, largest=False)", "topk(k, largest=True)"),

@@ -498,6 +498,24 @@ def test_a_photo_no_larger_than_a_crop_is_filled_in_one_go(shape):
     (box,own), = find_crops(hole, 256)
     assert box == (0, 0, w, h) and np.array_equal(own, hole)
 
+def test_a_long_stroke_is_cut_into_pieces_and_a_thick_hole_is_not():
+    y,x = np.mgrid[:1000,:1400]
+    wire,border = abs(y-100-.5*x) < 3,x < 60
+    for hole,side in (wire, 256), (square(1000, 1400, (300,300), 300), 900), (square(1000, 1400, (300,300), 86), 258), (border, 1002):
+        count = np.zeros(hole.shape, int)
+        for (l,t,r,b),own in find_crops(hole, 256):
+            assert r-l <= side and b-t <= side and not hole[t:b,l:r].all()
+            count[t:b,l:r] += own
+        assert np.array_equal(count, hole)
+    # what lies beyond the photo is not known, so the band at its border is 120 thick
+    assert len(list(find_crops(border, 256))) == 1 < len(list(find_crops(wire, 256))) < 1400/80
+
+def test_a_stroke_is_filled_at_the_photos_own_scale():
+    net,photo = Watch(32),picture('RGB', 200, 100)
+    y,x = np.mgrid[:100,:200]
+    inpaint(photo, abs(y-20-.3*x) < 2, net)
+    assert len(net.seen) > 10 and all(size == (1,3,32,32) for size,*_ in net.seen)
+
 def test_far_holes_do_not_touch_each_other():
     photo = sample_photos()['china'].resize((320,214))
     a,b = square(214, 320, (20,20), 10),square(214, 320, (180,290), 12)
