@@ -90,7 +90,7 @@ def find_crops(
         with_first = _company(low[todo], high[todo], side[todo], hole.shape[::-1])
         group,todo = todo[with_first],todo[~with_first]
         middle = (low[group].min(0) + high[group].max(0))/2
-        l,t,r,b = box = _square_box(middle, side[group[0]], hole.shape[::-1])
+        l,t,r,b = box = _square_box(middle, int(side[group[0]]), hole.shape[::-1])
         yield box,np.isin(labels[t:b,l:r], group+1)
 
 # %% ../nbs/09_crops.ipynb #09_crops-shrink

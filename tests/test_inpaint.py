@@ -508,7 +508,7 @@ def test_a_long_stroke_is_cut_into_pieces_and_a_thick_hole_is_not():
             count[t:b,l:r] += own
         assert np.array_equal(count, hole)
     # what lies beyond the photo is not known, so the band at its border is 120 thick
-    assert len(list(find_crops(border, 256))) == 1 < len(list(find_crops(wire, 256))) < 1400/80
+    assert len(list(find_crops(border, 256))) <= 2 and 10 < len(list(find_crops(wire, 256))) < 20
 
 def test_a_stroke_is_filled_at_the_photos_own_scale():
     net,photo = Watch(32),picture('RGB', 200, 100)
