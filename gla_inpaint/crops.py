@@ -74,7 +74,8 @@ def _rooms(labels, size):
     centre = np.stack([left+right, top+bottom], 1)/2
     need = _CONTEXT*np.maximum(right-left, bottom-top)
     # no more than the photo has
-    low,high = (np.clip(centre + s*need[:,None]/2, 0, labels.shape[::-1]) for s in (-1,1))
+    half,whole = need[:,None]/2,labels.shape[::-1]
+    low,high = np.clip(centre-half, 0, whole),np.clip(centre+half, 0, whole)
     return low,high,np.clip(need, max(size, 16), max(16, *labels.shape))
 
 # %% ../nbs/09_crops.ipynb #09_crops-findb
