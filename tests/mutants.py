@@ -129,6 +129,7 @@ MUTANTS = [Mutant(*m) for m in [
     ('09_detail', 'the fill lends to itself', "every)[0,0] == 1", "every)[0,0] >= 0"),
     ('09_detail', 'the blocks that look least alike', "topk(k, largest=False)", "topk(k, largest=True)"),
     ('09_detail', 'blocks do not go on in step', "(alike + in_step +", "(alike + 0*in_step +"),
+    ('09_detail', 'r is not a share', "return best,in_step[i]/energy", "return best,in_step[i]*energy"),
     ('09_detail', 'the known pixels get new detail too', "torch.where(wanted, result, filled)", "result"),
     ('09_blend', 'the seam doubled: membrane with the wrong sign', "return painted + error", "return painted - error"),
     ('09_inference', 'known pixels repainted too', "paste(pixels[t:b,l:r], own, to_pixels(rgb[own], photo))", "paste(pixels[t:b,l:r], own|True, to_pixels(rgb[own|True], photo))"),
