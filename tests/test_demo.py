@@ -97,7 +97,9 @@ def test_wrong_arguments_say_so(tmp_path, args, says):
 def test_interrupting_loses_nothing(tmp_path):
     assert demo('--steps', 2, cwd=tmp_path).returncode == 0
     before = {p.name: p.read_bytes() for p in (tmp_path/'demo').iterdir()}
-    run = subprocess.Popen([DEMO, '--steps', '5000'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # where the tests themselves run in the background of a script, SIGINT is ignored, and that is inherited
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    run = subprocess.Popen([DEMO, '--steps', '5000'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     while 'training' not in run.stdout.readline(): assert run.poll() is None
     time.sleep(5)
     run.send_signal(signal.SIGINT)
