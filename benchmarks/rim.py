@@ -46,10 +46,10 @@ def measure(photo, hole, filled):
     return np.abs(off).mean(),20*np.log10(255/np.sqrt((off**2).mean())) if off.any() else np.inf,jump(filled, hole)
 
 def fills(photo, hole, net):
-    "The photo itself, and what `inpaint` makes of it in each way"
+    "The photo itself, and what `inpaint` makes of it in each way, before detail is copied"
     yield 'the photo itself',photo
     for way,f in WAYS.items():
-        with patch.object(crops, 'harmonic_blend', f): yield way,inpaint(photo, hole, net)
+        with patch.object(crops, 'harmonic_blend', f): yield way,inpaint(photo, hole, net, detail=False)
 
 def main(folder):
     rng,net,rows = np.random.default_rng(0),load_inpainter(device='cpu'),[]
