@@ -34,6 +34,7 @@ def _thickness(labels, i, box):
     wider = tuple(slice(max(0, s.start-step), s.stop+step, step) for s in box)
     return 2*distance_transform_edt(labels[wider] == i, sampling=step).max()
 
+# %% ../nbs/09_crops.ipynb #09_crops-cut
 def _cut(labels, size):
     "Labels [H,W] of holes, the long and thin ones cut into pieces"
     n = labels.max()

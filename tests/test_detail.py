@@ -137,7 +137,7 @@ def test_a_strong_blur_is_that_of_the_whole_picture(size):
         assert off[...,n:-n,n:-n].max() < (1e-6 if sigma < 6 else .03) and off.mean() < .01
 
 
-def test_some_pixels_of_large_blocks_choose_as_all_would():
+def test_large_blocks_go_on_in_step_by_some_of_their_pixels():
     "Stripes eight times as wide, in blocks eight times as wide"
     wave = torch.sin(torch.arange(384)*2*torch.pi/48).expand(1, 3, 384, 384)*.5
     m = torch.ones(1, 1, 384, 384); m[...,120:240,120:240] = 0
