@@ -193,7 +193,7 @@ def known_alone(
 
 # %% ../../nbs/others/06_pluralistic.ipynb #06_pluralistic-net
 class PluralisticNet(Generator):
-    "Fills with the mean of what it has learned; `sample` fills in other ways."
+    "Paints from the prior's mean; `sample` fills in other ways."
     name,stride = 'pluralistic',16
     needs,extras = dict(posterior=.002, prior=1.),dict(known=1.)
     def __init__(self,

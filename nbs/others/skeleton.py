@@ -53,7 +53,7 @@ class PartialEncoder(nn.Module):
 
 
 class WithPartial(Skeleton):
-    "Partial convolutions in the coarse network, up to the dilated ones: behind it no hole is left."
+    "Partial convolutions in the coarse network, up to the dilated ones. They close holes of about 30 pixels."
     name = 'gla+partial'
     def __init__(self, width:int=32): super().__init__(width)
     def change(self, width):
