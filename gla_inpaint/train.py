@@ -67,7 +67,8 @@ def write_checkpoint(
     path = folder/f'{step:08d}-{sha256(data).hexdigest()[:16]}.pt'
     with replacing(path) as tmp: tmp.write_bytes(data)
     others = sorted(f for f in folder.glob('[0-9]*.pt') if f != path)
-    kept = [f for f in others if f.name[:8] != path.name[:8]][1-keep:]
+    older = [f for f in others if f.name[:8] != path.name[:8]]
+    kept = older[1-keep:] if keep > 1 else []
     for old in others:
         if old not in kept: old.unlink()
     return path
@@ -158,7 +159,7 @@ def restore(
         _load_opt(opt, o)
     if learn.average: learn.average.load_state(state['average'])
     dl,done = learn.dls.train,(state['epoch'], state['batch'])
-    # a finished run has validated its last pass
+    # after validation `batch` is not that of training
     if state.get('finished'):
         a_pass = len(dl.dataset)//(dl.bs*max(1, num_distrib()))
         done = divmod(state['train_iter'], a_pass)
@@ -795,7 +796,6 @@ def run_learner(
     how = 'lr', 'compile', 'adversarial_from', 'ema', *D_OPTIONS
     learn = get_learner(dls, s['width'], net=net, own=s['own'] or None, metrics=[],
                         **{k: s[k] for k in how}, **{k: False for k in s['without']})
-    # `Validation` and `RunLog` measure: fastai's recorder would do it again
     learn.remove_cb(learn.recorder)
     return learn.to_bf16() if s['bf16'] else learn
 

@@ -418,6 +418,12 @@ def test_a_checkpoint_takes_the_place_of_an_older_one_of_its_step(tmp_path):
     assert [f.name[:8] for f in sorted(tmp_path.iterdir())] == ['00000020', '00000030'] and read_checkpoint(tmp_path)['run'] == 1
 
 
+@pytest.mark.parametrize('keep', [1, 2, 3])
+def test_as_many_checkpoints_stay_as_are_asked_for(tmp_path, keep):
+    for step in (10, 20, 30, 40): write_checkpoint(tmp_path, step, dict(step=step), keep)
+    assert [f.name[:8] for f in sorted(tmp_path.iterdir())] == ['00000010', '00000020', '00000030', '00000040'][-keep:]
+
+
 def test_where_all_checkpoints_are_damaged_there_is_none(tmp_path, capsys):
     for step in (10, 20): write_checkpoint(tmp_path, step, dict(step=step))
     for f in tmp_path.iterdir(): f.write_bytes(f.read_bytes()[:300])
