@@ -93,7 +93,7 @@ def window(
 
 # %% ../nbs/09_detail.ipynb #09_detail-15
 class _Lender:
-    "Chooses the block that fits best, and remembers which places have lent"
+    "Chooses the block that fits best, and remembers which blocks have lent"
     def __init__(self, detail, corners, side):
         self.detail,self.corners,self.side = detail,corners,side
         self.used = torch.zeros(len(corners))
@@ -116,25 +116,33 @@ class _Lender:
         return self.detail[best].view_as(detail)/(1 + r/16)
 
 # %% ../nbs/09_detail.ipynb #09_detail-17
-def _copy_blocks(filled, mask, wanted, side):
-    "Once through the hole, with blocks of one size"
-    if min(mask.shape[2:]) < side: return filled
-    soft,detail = split(filled, side/6)
-    blocks,details,corners = lenders(soft, detail, mask, side)
-    if not len(corners): return filled
-    step = side*2//3
-    at = [(0, slice(None), slice(y, y+side), slice(x, x+side))
-          for y,x in places(mask, wanted, side, step)]
-    if not at: return filled
-    lists = shortlist(torch.stack([soft[p].flatten() for p in at]), blocks)
-    lend,fade = _Lender(details, corners, side),window(side, side-step)
+def _squares(corners, side):
+    "As indices into a tensor [1,C,H,W]"
+    return [(0, slice(None), slice(y, y+side), slice(x, x+side)) for y,x in corners]
+
+def _lend_in_turn(lender, lists, at, detail, mask, fade):
+    "Each place gets a block, the next ones go on with it: the new detail [1,C,H,W]"
     told,there = detail*mask,mask.expand_as(detail).clone()
     new,weight = torch.zeros_like(detail),torch.zeros_like(mask)
     for p,alike,which in zip(at, *lists):
-        block = lend(alike, which, told[p], there[p])
+        block = lender(alike, which, told[p], there[p])
         new[p] += fade*block; weight[p] += fade
         told[p] = torch.where(there[p] > 0, told[p], block); there[p] = 1
-    result = (soft + new/weight.clamp(min=1e-6)).clamp(-1, 1)
+    return new/weight.clamp(min=1e-6)
+
+# %% ../nbs/09_detail.ipynb #09_detail-pass
+def _copy_blocks(filled, mask, wanted, side):
+    "Once through the hole, with blocks of one size"
+    if min(mask.shape[2:]) < side: return filled
+    step = side*2//3
+    soft,detail = split(filled, side/6)
+    blocks,details,corners = lenders(soft, detail, mask, side)
+    at = _squares(places(mask, wanted, side, step), side)
+    if not len(corners) or not at: return filled
+    lists = shortlist(torch.stack([soft[p].flatten() for p in at]), blocks)
+    lender,fade = _Lender(details, corners, side),window(side, side-step)
+    new = _lend_in_turn(lender, lists, at, detail, mask, fade)
+    result = (soft + new).clamp(-1, 1)
     return torch.where(wanted, result, filled)
 
 # %% ../nbs/09_detail.ipynb #09_detail-twice

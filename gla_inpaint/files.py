@@ -67,7 +67,7 @@ def _check_mode(im, exact):
 
 # %% ../nbs/09_files.ipynb #09_files-openb
 #| code-fold: true
-#| code-summary: "From an array, or lazily from a file"
+#| code-summary: "From an array"
 def _image_of_array(a):
     "PIL image of bool or uint16 [H,W], or uint8 [H,W] or [H,W,C] of 2 to 4 channels"
     if a.ndim == 3 and a.shape[2] == 1: a = a[...,0]
@@ -78,6 +78,9 @@ def _image_of_array(a):
                            "give uint8 [H,W] or [H,W,3], or bool [H,W]")
     return Image.fromarray(a)
 
+# %% ../nbs/09_files.ipynb #09_files-lazy
+#| code-fold: true
+#| code-summary: "From a file, or from anything else"
 def _lazy_image(src):
     "A PIL image whose pixels are not decoded yet, if it comes from a file"
     if isinstance(src, np.ndarray): return _image_of_array(src)
@@ -131,6 +134,7 @@ def to_network(im:Image.Image # any mode of `MODES`
         a = np.asarray(im)[...,:3]/np.float32(255)
     return torch.from_numpy(a).permute(2,0,1)[None]*2 - 1
 
+# %% ../nbs/09_files.ipynb #09_files-key
 def _key(im):
     "The colour of a picture's own mode that stands for `transparent`, [C], or None"
     key = None if im.mode in ('P', 'LA', 'RGBA') else im.info.get('transparency')
@@ -162,7 +166,7 @@ def _values(rgb, mode):
 
 # %% ../nbs/09_files.ipynb #09_files-out
 #| code-fold: true
-#| code-summary: "The colours of a palette, and values beside a key"
+#| code-summary: "The colours of a palette"
 def _palette_colours(im):
     "Red, green, blue and alpha of each index of a palette: [K,4] in [0,1]"
     n = len(im.getpalette() or [])//3
@@ -172,6 +176,7 @@ def _palette_colours(im):
     ramp.frombytes(bytes(range(n)))
     return np.asarray(ramp.convert('RGBA'))[0]/255
 
+# %% ../nbs/09_files.ipynb #09_files-notkey
 def _not_the_key(values, key):
     "Values [N,C], those that would be transparent moved by the smallest step"
     hit = (values == key).all(1)
@@ -188,7 +193,7 @@ def to_pixels(
     What was transparent stays so, and nothing else becomes so."""
     rgb,alpha = rgb[:,:3],rgb[:,3:] if rgb.shape[1] > 3 else np.ones((len(rgb), 1))
     if im.mode == 'P':
-        # another alpha is further than any colour
+        # opaque and clear are further apart than any two colours
         far = np.array([1, 1, 1, 9])
         tree = cKDTree(far*_palette_colours(im))
         return tree.query(far*np.c_[rgb, alpha])[1][:,None]
@@ -206,12 +211,12 @@ def paste(
     view = pixels if pixels.ndim == 3 else pixels[...,None]
     view[..., :values.shape[1]][where] = values
 
-# what a file says about all of its pixels, by Pillow's names
-_KEPT = 'icc_profile', 'transparency', 'dpi', 'gamma', 'chromaticity', 'srgb', 'cicp'
-
 # %% ../nbs/09_files.ipynb #09_files-pasteb
 #| code-fold: true
 #| code-summary: "A photo with other pixels"
+# what a file says about all of its pixels, by Pillow's names
+_KEPT = 'icc_profile', 'transparency', 'dpi', 'gamma', 'chromaticity', 'srgb', 'cicp'
+
 def with_pixels(
     im:Image.Image, # the photo
     pixels:np.ndarray, # what `np.array(im)` gave, changed
@@ -225,12 +230,13 @@ def with_pixels(
     return out
 
 # %% ../nbs/09_files.ipynb #09_files-save
-#| code-fold: true
-#| code-summary: "Colour space in a PNG"
 # files that `save_photo` writes, and Pillow's options for them
 SAVED_AS = {'.png': {}, '.tif': {}, '.tiff': {},
             '.jpg': dict(quality=95), '.jpeg': dict(quality=95)}
 
+# %% ../nbs/09_files.ipynb #09_files-chunks
+#| code-fold: true
+#| code-summary: "Colour space in a PNG"
 def _colour_chunks(info):
     "The chunks by which a PNG says what its numbers mean as colours"
     def _o32(x): return round(x*100_000).to_bytes(4, 'big')

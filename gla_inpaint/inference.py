@@ -148,6 +148,13 @@ def _by_stem(folder):
     return dict(found)
 
 # %% ../nbs/09_inference.ipynb #09_inference-pairsb
+def _as_lama_has_it(holes, photos, together):
+    "{stem of a hole: stem of its photo}, where img_mask001 is a hole of img"
+    base = {s: re.sub(r'_mask\d*$', '', s) for s in holes}
+    return {s: b for s,b in base.items()
+            if b != s and b in photos and (together or s not in photos)}
+
+# %% ../nbs/09_inference.ipynb #09_inference-pairsc
 #| code-fold: true
 #| code-summary: "Pair photos and holes"
 def _pairs(photos, holes):
@@ -158,16 +165,13 @@ def _pairs(photos, holes):
                            "give a folder that has them in it, not in folders within")
     if holes.is_file(): return {s: (p, [holes]) for s,p in ps.items()}
     hs,together = _by_stem(holes),photos.samefile(holes)
-    # as LaMa has it: img_mask001.png is a hole of img.png
-    base = {s: re.sub(r'_mask\d*$', '', s) for s in hs}
-    def _is_mask(s): return base[s] != s and base[s] in ps and (together or s not in ps)
-    masks = {s for s in hs if _is_mask(s)}
-    if together and not masks:
+    named = _as_lama_has_it(hs, ps, together)
+    if together and not named:
         raise InpaintError(f"{photos} is given for photos and holes: give the folder "
                            "of the holes, or name them img_mask001.png beside img.png")
-    pairs = {s: (ps[base[s]], hs[s]) for s in masks}
+    pairs = {s: (ps[photo], hs[s]) for s,photo in named.items()}
     rest = set(ps) | (set() if together else set(hs))
-    rest -= {base[s] for s in masks} | masks
+    rest -= {*named, *named.values()}
     return pairs | {s: (ps.get(s, []), [] if together else hs.get(s, [])) for s in rest}
 
 # %% ../nbs/09_inference.ipynb #09_inference-notes
