@@ -10,6 +10,7 @@ from itertools import product
 from math import ceil
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt, find_objects, label
+from skimage.measure import block_reduce
 from .masks import mask_from_hole
 from .generator import composite
 from .weights import InpaintError
@@ -28,11 +29,13 @@ def _square_box(centre, side, size):
 
 # %% ../nbs/09_crops.ipynb #09_crops-pieces
 def _thickness(labels, i, box):
-    "Of the hole i, in pixels. A large one is measured at every few pixels."
+    "Of the hole i, in pixels. A large one is measured in squares of a few pixels."
     step = max(1, max(s.stop-s.start for s in box)//512)
     # with some of its surroundings, as far as the photo has them
-    wider = tuple(slice(max(0, s.start-step), s.stop+step, step) for s in box)
-    return 2*distance_transform_edt(labels[wider] == i, sampling=step).max()
+    wider = tuple(slice(max(0, s.start-step), s.stop+step) for s in box)
+    # a square counts if all of it is hole, so the teeth of a comb do not
+    inside = block_reduce(labels[wider] == i, step, np.min, cval=True)
+    return 2*distance_transform_edt(inside, sampling=step).max()
 
 # %% ../nbs/09_crops.ipynb #09_crops-cut
 def _cut(labels, size):
@@ -98,6 +101,8 @@ def find_crops(
 # %% ../nbs/09_crops.ipynb #09_crops-shrink
 def _resize(x, size):
     "A tensor [B,C,H,W] at (height, width), without aliasing"
+    # to one column torch gets it wrong, to one row right (2.14)
+    if size[1] == 1 < size[0]: return _resize(x.mT, size[::-1]).mT
     return F.interpolate(x, size=size, mode='bilinear', antialias=True)
 
 def shrink(

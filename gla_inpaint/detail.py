@@ -9,6 +9,7 @@ __all__ = ['copy_detail']
 #| code-fold: true
 #| code-summary: "Imports"
 import torch, torch.nn.functional as F
+from math import inf
 from scipy.ndimage import gaussian_filter
 
 # %% ../nbs/09_detail.ipynb #09_detail-05
@@ -145,6 +146,16 @@ def _copy_blocks(filled, mask, wanted, side):
     result = (soft + new).clamp(-1, 1)
     return torch.where(wanted, result, filled)
 
+# %% ../nbs/09_detail.ipynb #09_detail-check
+#| code-fold: true
+#| code-summary: "Refuse what cannot be"
+def _check(filled, mask, scale):
+    if len(filled) != 1: raise ValueError(
+        f'one photo at a time, [1,C,H,W], not {tuple(filled.shape)}')
+    if mask.shape != (1,1,*filled.shape[2:]): raise ValueError(
+        f'a mask [1,1,H,W] of the photo\'s size, not {tuple(mask.shape)}')
+    if not 0 < scale < inf: raise ValueError(f'scale is to be positive, not {scale}')
+
 # %% ../nbs/09_detail.ipynb #09_detail-twice
 def copy_detail(
     filled:torch.Tensor, # photo with its soft fill [1,C,H,W] in [-1,1]
@@ -154,12 +165,12 @@ def copy_detail(
 )->torch.Tensor: # [1,C,H,W]; all other pixels are unchanged
     """Give a fill the detail of known blocks that look like it: first of 18*scale
     pixels, then of 12*scale. Unchanged where no such block is known. `ValueError`
-    for more than one photo."""
-    if len(filled) != 1: raise ValueError(
-        f'one photo at a time, [1,C,H,W], not {tuple(filled.shape)}')
-    result,mask = filled.cpu(),mask.cpu()
+    for more than one photo, another size of mask, or no positive scale."""
+    _check(filled, mask, scale)
+    result,mask = filled.detach().cpu().float(),mask.cpu().float()
     hole = mask[0,0] == 0
-    wanted = hole if wanted is None else hole & wanted.cpu()
+    wanted = hole if wanted is None else hole & wanted.cpu().bool()
     for side in (18, 12):
-        result = _copy_blocks(result, mask, wanted, round(side*scale))
-    return result.to(filled.device)
+        # of fewer than three pixels no block has detail
+        result = _copy_blocks(result, mask, wanted, max(3, round(side*scale)))
+    return result.to(filled)

@@ -90,6 +90,7 @@ def _read_manifest(folder):
     "The manifest, and (path, sha256) of each hole"
     try:
         manifest = json.loads((folder/'manifest.json').read_text(encoding='utf-8'))
+        for k in ('n', 'size', 'seed'): manifest[k]
         entries = [e for holes in manifest['holes'].values() for e in holes]
         return manifest,[(folder/e['file'], e['sha256']) for e in entries]
     except (FileNotFoundError, NotADirectoryError):
@@ -926,6 +927,13 @@ def _measure_missing(work, path, by, failed, methods, features, **how):
     _measure_all(todo, path, failed, methods=methods, features=features, **how)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-44s
+def _refuse_foreign(out):
+    "Results without the rows that they are made of are not ours to replace"
+    there = [n for n in ('table.csv', 'table.md', 'table.json', 'examples.png')
+             if (out/n).exists()]
+    if there and not (out/'rows.csv').exists(): raise InpaintError(
+        f"{out} holds {there[0]}, but no rows.csv: give another folder for the results")
+
 def _write_all(out, rows, about, methods, holes, features):
     "The table of a run's rows, written with three pictures"
     table = summarise(rows)
@@ -956,6 +964,7 @@ def evaluate(
     work,about = _find_work(photos, holes, out, n, failed)
     methods = find_methods(net, f'weights {sha[:16]}', baselines, without)
     lpips,methods = _with_lpips(methods, lpips, device)
+    _refuse_foreign(out)
     out.mkdir(parents=True, exist_ok=True)
     features,path = _Features(out/'features', fid) if fid else None,out/'rows.csv'
 
@@ -979,7 +988,10 @@ def _size(text):
     found = re.fullmatch(r'(\d+)x(\d+)', text)
     if not found: raise argparse.ArgumentTypeError(
         f"{text} is no size: give height x width, such as 512x680")
-    return tuple(map(int, found.groups()))
+    h,w = map(int, found.groups())
+    if h*w > 2**26: raise argparse.ArgumentTypeError(
+        f"{text} is too large: take a size of at most 2**26 pixels, such as 8192x8192")
+    return h,w
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-542
 #| code-fold: true

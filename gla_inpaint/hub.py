@@ -47,8 +47,12 @@ def save_pretrained(
     text:str='', # for the page, as for `model_page`
     half:bool=True, # float16: half the size
 ):
-    "Write weights and page into a folder. OSError where that cannot be."
+    """Write weights and page into a folder. OSError where that cannot be, and
+    `InpaintError` where a README.md would be lost that is not of such weights."""
     net,folder = network_of(model, 'cpu'),Path(folder)
+    if (folder/'README.md').exists() and not (folder/WEIGHTS_FILE).exists():
+        raise InpaintError(f"{folder} has a README.md, but no {WEIGHTS_FILE}: "
+                           "give a folder of their own to the weights")
     save_inpainter(net, folder/WEIGHTS_FILE, getattr(net, 'label', ''), half)
     with replacing(folder/'README.md') as tmp:
         tmp.write_text(model_page(net, text), encoding='utf-8')

@@ -236,17 +236,22 @@ def inpaint_folder(
 # %% ../nbs/09_inference.ipynb #09_inference-args
 #| code-fold: true
 #| code-summary: "The options"
+def _path(text):
+    "A path of the command line; Path('') would be the current folder"
+    if not text: raise argparse.ArgumentTypeError("is empty: is a variable not set?")
+    return Path(text)
+
 def _parse_args(argv):
     p = argparse.ArgumentParser('gla_inpaint', description=(
         "Fill the hole in a photo; every other pixel stays as it is."))
-    p.add_argument('photo', metavar='PHOTO', type=Path,
+    p.add_argument('photo', metavar='PHOTO', type=_path,
                    help="picture, or a folder of them")
-    p.add_argument('hole', metavar='HOLE', type=Path, help=(
+    p.add_argument('hole', metavar='HOLE', type=_path, help=(
         "picture of the same size, white where the photo is to be filled; or a folder "
         "of them, matched by name; for a folder of photos one is enough"))
-    p.add_argument('-o', '--out', metavar='OUT', required=True, type=Path, help=(
+    p.add_argument('-o', '--out', metavar='OUT', required=True, type=_path, help=(
         "file to write: .png, .tif, or .jpg, which is not exact; or a folder"))
-    p.add_argument('--weights', metavar='W', help=(
+    p.add_argument('--weights', metavar='W', type=_path, help=(
         "weights to use, .safetensors or .pth (default: those in the package)"))
     p.add_argument('--resize-hole', action='store_true',
                    help="bring a hole of another size to the photo's")

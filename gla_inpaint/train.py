@@ -615,7 +615,7 @@ def choose_net(
     s = settings
     if s['own'] and not net_class(s['net']).extras: raise InpaintError(
         f"{s['net']} has no further losses of its own: leave --own out")
-    if s['weights']: return fit_to_weights(s)
+    if s['weights'] is not None: return fit_to_weights(s)
     s = s | dict(width=s['width'] or 32)
     if s['net'] == 'gla': return s
     return s | dict(net_settings=_settings_at(s['net'], s['width']))

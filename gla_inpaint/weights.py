@@ -217,7 +217,8 @@ def pick_device(device:str # 'auto': CUDA, MPS or CPU
     if device == 'auto':
         if torch.cuda.is_available(): return 'cuda'
         return 'mps' if torch.backends.mps.is_available() else 'cpu'
-    try: torch.empty(1, device=device)
+    # there and back: the device 'meta' takes numbers and keeps none
+    try: torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as e:
         raise InpaintError(f"there is no device {device!r} to compute on here: "
                            "take 'auto' or 'cpu'") from e
@@ -254,5 +255,8 @@ def network_of(
     net = model if isinstance(model, nn.Module) else getattr(model, 'model', None)
     if not isinstance(net, nn.Module):
         raise InpaintError(f"{type(model).__name__} is no model: "
+                           "give an Inpainter, a Learner, a path of weights or None")
+    if next(net.parameters(), None) is None:
+        raise InpaintError(f"a {type(net).__name__} has no weights and fills nothing: "
                            "give an Inpainter, a Learner, a path of weights or None")
     return net

@@ -143,3 +143,26 @@ def test_large_blocks_go_on_in_step_by_some_of_their_pixels():
     m = torch.ones(1, 1, 384, 384); m[...,120:240,120:240] = 0
     left = (copy_detail(wave*m, m, 8.)-wave).square().sum()/(wave*m-wave).square().sum()
     assert left < .25
+
+
+@pytest.mark.parametrize('scale', [0, -1, float('nan'), float('inf')])
+def test_a_scale_is_positive(scale):
+    with pytest.raises(ValueError, match=f'scale is to be positive, not {scale}'):
+        copy_detail(torch.zeros(1, 3, 32, 32), torch.ones(1, 1, 32, 32), scale)
+
+
+def test_a_mask_has_the_photos_size():
+    with pytest.raises(ValueError, match=r"of the photo's size, not \(1, 1, 32, 31\)"):
+        copy_detail(torch.zeros(1, 3, 32, 32), torch.ones(1, 1, 32, 31))
+
+
+def test_other_dtypes_and_small_scales_give_the_same_kind_of_fill():
+    set_seed(0)
+    x,m = torch.rand(1, 3, 40, 40)*2-1,torch.ones(1, 1, 40, 40)
+    m[...,10:20,10:20] = 0
+    as_it_is = copy_detail(x, m)
+    for other in (m.bool(), m.byte(), m.half()): assert torch.equal(copy_detail(x, other), as_it_is)
+    assert torch.equal(copy_detail(x, m, wanted=1-m[0,0]), as_it_is)
+    half = copy_detail(x.half().requires_grad_(), m)
+    assert half.dtype == torch.float16 and (half.float()-as_it_is).abs().mean() < .01
+    for scale in (.01, .12): assert copy_detail(x, m, scale).isfinite().all()

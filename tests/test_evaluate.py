@@ -457,6 +457,21 @@ def test_patchmatch_itself():
     assert torch.equal(a, b) and torch.equal(a, c), 'one seed, one picture, and what lies under the hole is not seen'
     assert torch.equal(a*mask, truth*mask) and (a-truth).abs().mean() < (truth*mask-truth).abs().mean()
 
+def test_a_table_of_something_else_is_kept(bench, capsys):
+    (bench/'out').mkdir(); (bench/'out/table.csv').write_text('mine')
+    assert run(bench, *FAST) == 1 and 'out holds table.csv, but no rows.csv: give another folder' in capsys.readouterr().err
+    assert (bench/'out/table.csv').read_text() == 'mine' and len(list((bench/'out').iterdir())) == 1
+
+def test_holes_are_no_larger_than_memory(tmp_path, capsys):
+    with pytest.raises(SystemExit): main([str(tmp_path), '--make-holes', str(tmp_path/'h'), '--size', '9999999x9999999'])
+    assert '9999999x9999999 is too large' in capsys.readouterr().err
+
+@pytest.mark.parametrize('key', ['n', 'size', 'seed', 'holes'])
+def test_a_manifest_that_lacks_something_is_damaged(bench, key):
+    path = bench/'holes/manifest.json'
+    path.write_text(json.dumps({k: v for k,v in json.loads(path.read_text()).items() if k != key}))
+    with pytest.raises(InpaintError, match='manifest.json is damaged'): load_holes(bench/'holes')
+
 def test_a_perfect_fill_is_infinite_and_the_files_stay_valid(bench):
     Image.new('RGB', (64,48), (9,9,9)).save(bench/'photos/p0.png')
     assert run(bench, *FAST) == 0

@@ -81,3 +81,11 @@ def test_a_folder_needs_no_client(tmp_path, monkeypatch):
     assert from_pretrained(tmp_path/WEIGHTS_FILE, 'cpu').width == 2
     with pytest.raises(ImportError, match=r'gla_inpaint\[hub\]'): from_pretrained('ada/tiny')
     with pytest.raises(ImportError, match=r'gla_inpaint\[hub\]'): push_to_hub(Inpainter(2), 'ada/tiny')
+
+
+def test_a_readme_of_something_else_is_kept(tmp_path):
+    (tmp_path/'README.md').write_text('mine')
+    with pytest.raises(InpaintError, match='give a folder of their own to the weights'): save_pretrained(Inpainter(2), tmp_path)
+    assert [f.name for f in tmp_path.iterdir()] == ['README.md'] and (tmp_path/'README.md').read_text() == 'mine'
+    save_pretrained(Inpainter(2), tmp_path/'own'); save_pretrained(Inpainter(2), tmp_path/'own', 'again')
+    assert 'again' in (tmp_path/'own/README.md').read_text()

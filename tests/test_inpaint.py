@@ -6,6 +6,7 @@ from pathlib import Path
 from time import sleep
 
 import numpy as np, pytest, tifffile, torch
+from scipy.ndimage import find_objects
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageFilter, ImageOps, PngImagePlugin
 
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 
 from gla_inpaint import inference, weights
 from gla_inpaint.blend import membrane
-from gla_inpaint.crops import find_crops, shrink
+from gla_inpaint.crops import _thickness, find_crops, shrink
 from gla_inpaint.discriminator import Discriminator
 from gla_inpaint.data import sample_photos
 from gla_inpaint.generator import Inpainter, composite
@@ -510,6 +511,29 @@ def test_a_long_stroke_is_cut_into_pieces_and_a_thick_hole_is_not():
     # what lies beyond the photo is not known, so the band at its border is 120 thick
     assert len(list(find_crops(border, 256))) <= 2 and 10 < len(list(find_crops(wire, 256))) < 20
 
+@pytest.mark.parametrize('size', [1100, 2048])
+@pytest.mark.parametrize('phase', [0, 1, 2, 3])
+def test_the_teeth_of_a_comb_are_thin_wherever_they_lie(size, phase):
+    "Interlaced lines that a scratch joins: a hole that is large and nowhere thick"
+    hole = np.zeros((size,size), bool)
+    hole[:,0] = hole[phase::4] = True
+    assert all(max(r-l, b-t) <= 260 for (l,t,r,b),_ in find_crops(hole, 256))
+
+def test_a_disc_is_as_thick_as_it_is_wide_at_every_size():
+    for r in (40, 300, 700):
+        y,x = np.ogrid[:1500,:1500]
+        disc = ((y-750)**2+(x-750)**2 < r*r).astype(int)
+        assert abs(_thickness(disc, 1, find_objects(disc)[0])-2*r) < 8
+
+@pytest.mark.parametrize('shape', [(300,1), (3000,17), (1200,2)])
+@pytest.mark.parametrize('turned', [False, True])
+def test_a_ramp_goes_on_in_a_photo_of_one_column_or_row(shape, turned):
+    photo = np.broadcast_to(np.linspace(0, 255, shape[0]).astype(np.uint8)[:,None], shape)
+    hole = np.zeros(shape, bool)
+    hole[shape[0]//6:shape[0]*2//3] = True
+    if turned: photo,hole = photo.T,hole.T
+    assert abs(np.asarray(inpaint(photo, hole, detail=False)).astype(int)-photo).max() < 8
+
 def test_a_stroke_is_filled_at_the_photos_own_scale():
     net,photo = Watch(32),picture('RGB', 200, 100)
     y,x = np.mgrid[:100,:200]
@@ -777,6 +801,19 @@ def test_hostile_and_wrong_weights(tmp_path):
         with pytest.raises(InpaintError, match=name): load_inpainter(tmp_path/name)
     with pytest.raises(FileNotFoundError, match='nowhere'): load_inpainter(tmp_path/'nowhere.safetensors')
     with pytest.raises(InpaintError): load_inpainter(tmp_path)
+
+def test_a_module_without_weights_is_no_network():
+    with pytest.raises(InpaintError, match='a ReLU has no weights and fills nothing'): inpaint(PHOTO, HOLE, torch.nn.ReLU())
+
+def test_a_device_that_keeps_no_numbers_is_none():
+    net = tiny()
+    with pytest.raises(InpaintError, match="there is no device 'meta'"): inpaint(PHOTO, HOLE, net, device='meta')
+    assert inpaint(PHOTO, HOLE, net) == inpaint(PHOTO, HOLE, NET), 'and the network still has its weights'
+
+@pytest.mark.parametrize('args', [['', 'h.png', '-o', 'o.png'], ['p.png', '', '-o', 'o.png'], ['p.png', 'h.png', '-o', ''], ['p.png', 'h.png', '-o', 'o.png', '--weights', '']])
+def test_an_empty_path_is_a_variable_that_is_not_set(args, capsys):
+    with pytest.raises(SystemExit): main(args)
+    assert 'is empty: is a variable not set?' in capsys.readouterr().err
 
 @pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.'])
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])

@@ -393,13 +393,14 @@ with only_here(Path({str(run)!r})):
     ('--weights {run}/last.safetensors --without gla', 'without gla'),
     ('--weights {run}/nowhere.safetensors', 'nowhere.safetensors'),
     ('--weights {run}/last_d.safetensors', 'not the weights of an Inpainter'),
+    ('--weights {nothing}', 'is a folder: give a file in it'),
     ('--valid {run}/samples/none', 'no folder'),
     ('--valid {photos}', 'nothing is left to train on'),
     ('--bs 512', 'fewer than a batch of 512: take a smaller --bs'),
     ('--out {run}/history.csv', 'history.csv is a file'),
     ('--adversarial-from -1', '-1 is not from 0')])
 def test_what_does_not_fit_is_refused_before_anything_is_written(photos, whole, tmp_path, capsys, flags, why):
-    line = [str(photos), '--out', str(tmp_path/'run'), '--size', '32', '--bs', '2', *flags.format(run=whole, photos=photos).split()]
+    line = [str(photos), '--out', str(tmp_path/'run'), '--size', '32', '--bs', '2', *[f.format(run=whole, photos=photos, nothing='') for f in flags.split()]]
     try: status = main(line)
     except SystemExit as e: status = e.code
     err = capsys.readouterr().err
