@@ -206,7 +206,7 @@ def _read_network(path):
 # what `load_inpainter` takes where none are given
 DEFAULT_WEIGHTS = Path(gla_inpaint.__path__[0])/'weights'/'default.safetensors'
 # SHA-256 of default.safetensors
-DEFAULT_SHA256 = 'f2f8f07db8045edbd53edce8b167b1ca4d5c500183cf9794c1f9797b0d68ff17'
+DEFAULT_SHA256 = 'e8814b1f86961f3d59a62b5b8673538627b839798db2fe0d004f2820d182c449'
 
 # %% ../nbs/08_weights.ipynb #08_weights-pick-device
 #| code-fold: true
