@@ -150,10 +150,11 @@ def _copy_blocks(filled, mask, wanted, side):
 #| code-fold: true
 #| code-summary: "Refuse what cannot be"
 def _check(filled, mask, scale):
+    "One photo, a mask of its size, a positive scale"
     if len(filled) != 1: raise ValueError(
         f'one photo at a time, [1,C,H,W], not {tuple(filled.shape)}')
     if mask.shape != (1,1,*filled.shape[2:]): raise ValueError(
-        f'a mask [1,1,H,W] of the photo\'s size, not {tuple(mask.shape)}')
+        f"a mask [1,1,H,W] of the photo's size, not {tuple(mask.shape)}")
     if not 0 < scale < inf: raise ValueError(f'scale is to be positive, not {scale}')
 
 # %% ../nbs/09_detail.ipynb #09_detail-twice
@@ -171,6 +172,6 @@ def copy_detail(
     hole = mask[0,0] == 0
     wanted = hole if wanted is None else hole & wanted.cpu().bool()
     for side in (18, 12):
-        # of fewer than three pixels no block has detail
-        result = _copy_blocks(result, mask, wanted, max(3, round(side*scale)))
+        # of one pixel there would be no step to the next block
+        result = _copy_blocks(result, mask, wanted, max(2, round(side*scale)))
     return result.to(filled)

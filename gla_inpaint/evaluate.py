@@ -90,6 +90,7 @@ def _read_manifest(folder):
     "The manifest, and (path, sha256) of each hole"
     try:
         manifest = json.loads((folder/'manifest.json').read_text(encoding='utf-8'))
+        # a KeyError where one is missing
         for k in ('n', 'size', 'seed'): manifest[k]
         entries = [e for holes in manifest['holes'].values() for e in holes]
         return manifest,[(folder/e['file'], e['sha256']) for e in entries]
@@ -927,13 +928,6 @@ def _measure_missing(work, path, by, failed, methods, features, **how):
     _measure_all(todo, path, failed, methods=methods, features=features, **how)
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-44s
-def _refuse_foreign(out):
-    "Results without the rows that they are made of are not ours to replace"
-    there = [n for n in ('table.csv', 'table.md', 'table.json', 'examples.png')
-             if (out/n).exists()]
-    if there and not (out/'rows.csv').exists(): raise InpaintError(
-        f"{out} holds {there[0]}, but no rows.csv: give another folder for the results")
-
 def _write_all(out, rows, about, methods, holes, features):
     "The table of a run's rows, written with three pictures"
     table = summarise(rows)
@@ -941,6 +935,14 @@ def _write_all(out, rows, about, methods, holes, features):
     write_figure(example_grid(rows, methods, holes), out/'examples.png')
     _write_results(out, table, about)
     return table
+
+# %% ../nbs/12_evaluate.ipynb #12_evaluate-44foreign
+def _refuse_foreign(out):
+    "Results without the rows that they are made of are not ours to replace"
+    there = [n for n in ('table.csv', 'table.md', 'table.json', 'examples.png')
+             if (out/n).exists()]
+    if there and not (out/'rows.csv').exists(): raise InpaintError(
+        f"{out} holds {there[0]}, but no rows.csv: give another folder for the results")
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-44b
 def evaluate(
@@ -990,7 +992,7 @@ def _size(text):
         f"{text} is no size: give height x width, such as 512x680")
     h,w = map(int, found.groups())
     if h*w > 2**26: raise argparse.ArgumentTypeError(
-        f"{text} is too large: take a size of at most 2**26 pixels, such as 8192x8192")
+        f"{text} is too large: take 67 million pixels at most, such as 8192x8192")
     return h,w
 
 # %% ../nbs/12_evaluate.ipynb #12_evaluate-542

@@ -233,14 +233,15 @@ def inpaint_folder(
     print(f'{filled} filled, {before} done before, {len(failed)} failed')
     return failed
 
-# %% ../nbs/09_inference.ipynb #09_inference-args
-#| code-fold: true
-#| code-summary: "The options"
+# %% ../nbs/09_inference.ipynb #09_inference-path
 def _path(text):
     "A path of the command line; Path('') would be the current folder"
     if not text: raise argparse.ArgumentTypeError("is empty: is a variable not set?")
     return Path(text)
 
+# %% ../nbs/09_inference.ipynb #09_inference-args
+#| code-fold: true
+#| code-summary: "The options"
 def _parse_args(argv):
     p = argparse.ArgumentParser('gla_inpaint', description=(
         "Fill the hole in a photo; every other pixel stays as it is."))
